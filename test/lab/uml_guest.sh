@@ -1,0 +1,32 @@
+# Second half of the first process: inside the overlay. Runs the job, keeps its output and status.
+run=/run/klb-lab
+ip link set lo up
+modprobe -a ip_vs veth bridge
+
+. $run/mounts.sh
+
+if [ -e $run/tty ]; then
+    : >$run/started
+    setsid -c -w /bin/sh $run/job.sh </dev/tty1 >/dev/tty1 2>&1
+    status=$?
+else
+    # The job writes into pipes as it would anywhere; cat carries them into files on the host, where
+    # hostfs writes through at once.
+    mkfifo /run/lab-out /run/lab-err
+    cat </run/lab-out >>$run/stdout &
+    out=$!
+    cat </run/lab-err >>$run/stderr &
+    err=$!
+    : >$run/started
+    setsid -w /bin/sh $run/job.sh <$run/stdin >/run/lab-out 2>/run/lab-err
+    status=$?
+    # A process the job left behind may hold the pipes open: its output is not waited for.
+    ( sleep 1; kill $out $err ) 2>/dev/null &
+    wait $out
+    wait $err
+fi
+[ -e $run/sync ] && sync
+echo $status >$run/status.new
+mv $run/status.new $run/status
+echo o >/proc/sysrq-trigger
+while :; do sleep 10; done
