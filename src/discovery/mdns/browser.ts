@@ -1,0 +1,252 @@
+/**
+ * The mDNS browser: every query on every interface, as one sans-IO machine (RFC 6762, RFC 6763).
+ *
+ * `handle*` takes in what happened, `poll*` gives out what to do, `nextDeadline` says when to come
+ * back. Time is an argument, in monotonic milliseconds.
+ *
+ * @module
+ */
+import type { Family } from "../../model/address.ts";
+import {
+  type BrowseQuery,
+  type DepartureCause,
+  type DiscoveryEvent,
+  queryKey,
+} from "../../model/instance.ts";
+import { decodeMessage } from "../dns/message.ts";
+import { foldName } from "../dns/name.ts";
+import { departureDelay } from "./cache.ts";
+import { Link } from "./link.ts";
+
+/** An interface mDNS can run on. */
+export interface LinkInterface {
+  readonly index: number;
+  readonly name: string;
+}
+
+/** A datagram that arrived on a multicast socket. */
+export interface ReceivedPacket {
+  readonly interfaceIndex: number;
+  readonly sourcePort: number;
+  readonly bytes: Uint8Array;
+}
+
+/** A datagram to multicast on one interface, over every family it has. */
+export interface TransmitPacket {
+  readonly interfaceIndex: number;
+  readonly bytes: Uint8Array;
+}
+
+/** What the browser counted since it was made. */
+export interface BrowserCounters {
+  received: number;
+  /** Larger than RFC 6762 17 allows, or shorter than a header. */
+  malformedPackets: number;
+  /** Records and questions left out of otherwise good packets. */
+  malformedRecords: number;
+  /** Responses from another port than 5353 (RFC 6762 6). */
+  wrongPort: number;
+  transmitted: number;
+}
+
+/** How to browse. */
+export interface BrowserOptions {
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+  /** Families whose addresses are asked for. */
+  readonly families: ReadonlySet<Family>;
+  /** Milliseconds an unconfirmed record is believed at the most; Infinity: its TTL decides. */
+  readonly maxLifetime: number;
+  /** Records kept per interface. */
+  readonly maxRecords: number;
+}
+
+/** How long an interface may be away before what was seen through it is lost (RFC 6762 10.3). */
+export const interfaceGrace = 10_000;
+
+/** The port of mDNS. */
+export const mdnsPort = 5353;
+
+interface Query {
+  readonly key: string;
+  /** Folded `_foo._tcp.local`. */
+  readonly service: string;
+  readonly interfaceName: string;
+  settled: boolean;
+}
+
+interface LinkState {
+  readonly link: Link;
+  /** When it is given up after its interface went away; Infinity while it is there. */
+  closesAt: number;
+  /** What we sent lately, to know it again when it comes back by multicast loopback. */
+  sent: { readonly at: number; readonly bytes: Uint8Array }[];
+}
+
+/** See the module. */
+export class MdnsBrowser {
+  readonly counters: BrowserCounters = {
+    received: 0,
+    malformedPackets: 0,
+    malformedRecords: 0,
+    wrongPort: 0,
+    transmitted: 0,
+  };
+  readonly #options: BrowserOptions;
+  readonly #queries = new Map<string, Query>();
+  /** The same by folded service name. */
+  readonly #byService = new Map<string, Query[]>();
+  readonly #links = new Map<number, LinkState>();
+  readonly #events: DiscoveryEvent[] = [];
+
+  constructor(options: BrowserOptions) {
+    this.#options = options;
+  }
+
+  /** Starts to browse; events carry {@link queryKey} of the query. */
+  browse(query: BrowseQuery, now: number): void {
+    const key = queryKey(query);
+    if (this.#queries.has(key)) return;
+    const added: Query = {
+      key,
+      service: foldName(`${query.serviceType}.${query.domain}`),
+      interfaceName: query.interfaceName,
+      settled: false,
+    };
+    this.#queries.set(key, added);
+    const same = this.#byService.get(added.service);
+    if (same) same.push(added);
+    else this.#byService.set(added.service, [added]);
+    for (const { link } of this.#links.values()) {
+      if (covers(added, link)) link.browse(added.service, now);
+    }
+  }
+
+  /** An interface is there, or there again: asks on it. */
+  interfaceUp(present: LinkInterface, now: number): void {
+    const known = this.#links.get(present.index);
+    if (known && known.link.name === present.name) {
+      known.closesAt = Infinity;
+      known.link.restart(now);
+      return;
+    }
+    if (known) this.#close(known);
+    const link = new Link(present.index, present.name, this.#options.families, this.#options);
+    this.#links.set(present.index, { link, closesAt: Infinity, sent: [] });
+    for (const query of this.#queries.values()) {
+      if (covers(query, link)) link.browse(query.service, now);
+    }
+  }
+
+  /** An interface is gone. What was seen through it stays for {@link interfaceGrace}. */
+  interfaceDown(interfaceIndex: number, now: number): void {
+    const known = this.#links.get(interfaceIndex);
+    if (known && known.closesAt === Infinity) known.closesAt = now + interfaceGrace;
+  }
+
+  /** Takes in a datagram. Never throws, whatever it holds. */
+  handlePacket(packet: ReceivedPacket, now: number): void {
+    const state = this.#links.get(packet.interfaceIndex);
+    if (!state || isOwn(state, packet.bytes, now)) return;
+    this.counters.received++;
+    const message = decodeMessage(packet.bytes);
+    if (!message) {
+      this.counters.malformedPackets++;
+      return;
+    }
+    this.counters.malformedRecords += message.skipped;
+    if (packet.sourcePort !== mdnsPort) {
+      // Queries from other ports are one-shot ones (6.7): nothing to learn from those either.
+      if (message.response) this.counters.wrongPort++;
+      return;
+    }
+    state.link.handleMessage(message, now);
+    this.#collect(state.link);
+  }
+
+  /** Does what is due. */
+  handleTimeout(now: number): void {
+    for (const state of this.#links.values()) {
+      if (state.closesAt <= now) {
+        this.#close(state);
+        continue;
+      }
+      state.link.handleTimeout(now);
+      this.#collect(state.link);
+    }
+  }
+
+  /** When {@link handleTimeout} has something to do, or Infinity. */
+  nextDeadline(): number {
+    let next = Infinity;
+    for (const { link, closesAt } of this.#links.values()) {
+      next = Math.min(next, closesAt, link.nextDeadline());
+    }
+    return next;
+  }
+
+  /** The next datagram to send, or undefined. */
+  pollTransmit(now: number): TransmitPacket | undefined {
+    for (const state of this.#links.values()) {
+      const bytes = state.link.pollTransmit();
+      if (!bytes) continue;
+      this.counters.transmitted++;
+      state.sent = state.sent.filter(({ at }) => at > now - departureDelay);
+      state.sent.push({ at: now, bytes });
+      return { interfaceIndex: state.link.index, bytes };
+    }
+    return undefined;
+  }
+
+  /** The next thing to tell the pool, or undefined. */
+  pollEvent(): DiscoveryEvent | undefined {
+    return this.#events.shift();
+  }
+
+  #close(state: LinkState): void {
+    state.link.close();
+    this.#collect(state.link);
+    this.#links.delete(state.link.index);
+    // The others may have been waiting for this one.
+    for (const query of this.#queries.values()) this.#maybeSettled(query);
+  }
+
+  #collect(link: Link): void {
+    for (let event; (event = link.pollEvent());) {
+      for (const query of this.#byService.get(event.service) ?? []) {
+        if (!covers(query, link)) continue;
+        if (event.type === "found") {
+          this.#events.push({ type: "found", query: query.key, instance: event.instance });
+        } else if (event.type === "lost") {
+          this.#lost(query.key, link, event.name, event.cause);
+        } else {
+          this.#maybeSettled(query);
+        }
+      }
+    }
+  }
+
+  #lost(query: string, link: Link, name: string, cause: DepartureCause): void {
+    this.#events.push({ type: "lost", query, name, interfaceIndex: link.index, cause });
+  }
+
+  /** A query has settled when every interface it runs on has, and there is one. */
+  #maybeSettled(query: Query): void {
+    if (query.settled) return;
+    const links = [...this.#links.values()].filter(({ link }) => covers(query, link));
+    if (links.length === 0 || !links.every(({ link }) => link.isSettled(query.service))) return;
+    query.settled = true;
+    this.#events.push({ type: "settled", query: query.key });
+  }
+}
+
+function covers(query: Query, link: Link): boolean {
+  return query.interfaceName === "" || query.interfaceName === link.name;
+}
+
+function isOwn(state: LinkState, bytes: Uint8Array, now: number): boolean {
+  return state.sent.some((sent) =>
+    sent.at > now - departureDelay && sent.bytes.length === bytes.length &&
+    sent.bytes.every((byte, i) => byte === bytes[i])
+  );
+}
