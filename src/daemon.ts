@@ -1,0 +1,419 @@
+/**
+ * The loop: discovery's events and the kernel's state in, steps out. The sole writer to the
+ * kernel. [shell]
+ *
+ * It acts on levels, not edges: the kernel's table is read at the start and again every
+ * {@link resyncInterval}; between two reads its own successful steps keep the picture current.
+ *
+ * @module
+ */
+import type { Config, ServiceConfig } from "./config/schema.ts";
+import { type Family, familyOf } from "./model/address.ts";
+import {
+  destinationKey,
+  type DestinationState,
+  serviceKey,
+  type VirtualService,
+  type VirtualServiceId,
+  type VirtualServiceState,
+} from "./model/ipvs.ts";
+import { type BrowseQuery, type DiscoveryEvent, queryKey } from "./model/instance.ts";
+import { type Step, stepObject } from "./model/step.ts";
+import { applySteps } from "./plan/apply.ts";
+import {
+  type DesiredService,
+  desiredService,
+  desiredVirtualService,
+  type VirtualServiceSettings,
+} from "./plan/desired.ts";
+import { type Drains, planService } from "./plan/diff.ts";
+import { Pool } from "./pool/pool.ts";
+import type { Log } from "./log.ts";
+
+/** The kernel's table, as `ipvs/client.ts` gives it. */
+export interface IpvsTable {
+  /** The whole table by service key. */
+  read(): Promise<Map<string, VirtualServiceState>>;
+  /** The destinations of one virtual service, with fresh counters. */
+  readDestinations(id: VirtualServiceId): Promise<Map<string, DestinationState>>;
+  /** Does every step it can and returns those that failed. */
+  apply(steps: readonly Step[]): Promise<readonly { readonly step: Step; readonly error: Error }[]>;
+}
+
+/** What the daemon is handed. */
+export interface DaemonOptions {
+  readonly config: Config;
+  readonly ipvs: IpvsTable;
+  /** Starts discovery; it ends when what is returned is disposed. */
+  readonly startDiscovery: (
+    queries: readonly BrowseQuery[],
+    families: ReadonlySet<Family>,
+    onEvent: (event: DiscoveryEvent) => void,
+  ) => Promise<AsyncDisposable>;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  /** Ends the daemon; the kernel's table stays as it is. */
+  readonly signal: AbortSignal;
+  /** Called once, when the virtual services are in the kernel. */
+  readonly onReady: () => void;
+  /** Called with one line whenever the picture changes. */
+  readonly onStatus: (text: string) => void;
+  readonly log: Log;
+}
+
+/** How often the kernel's table is read to find what others changed, in milliseconds. */
+export const resyncInterval = 5000;
+
+/** The first retry after a failed step; each later one doubles up to {@link resyncInterval}. */
+const firstRetry = 100;
+
+/** The daemon cannot begin: the message says why and what would help. */
+export class StartError extends Error {
+  override readonly name = "StartError";
+}
+
+/** The query a configured service browses by mDNS; undefined where it browses nothing. */
+export function browseQueryOf(config: ServiceConfig): BrowseQuery | undefined {
+  const domain = config.zeroconfDomain.replace(/\.$/, "").toLowerCase() || "local";
+  if (config.zeroconfService === "" || domain !== "local") return undefined;
+  return {
+    serviceType: config.zeroconfService,
+    domain,
+    interfaceName: config.zeroconfInterface,
+  };
+}
+
+/** Runs until the signal is aborted. @throws {StartError} when not one service could be set up. */
+export async function runDaemon(options: DaemonOptions): Promise<void> {
+  await using daemon = new Daemon(options);
+  await daemon.run();
+}
+
+/** One virtual service and all that is known of it. */
+class ServiceRuntime {
+  readonly config: ServiceConfig;
+  readonly settings: VirtualServiceSettings;
+  readonly service: VirtualService;
+  readonly key: string;
+  readonly pool: Pool;
+  drains: Drains = new Map();
+  readAt = -Infinity;
+  recheckAt = Infinity;
+  #desired: DesiredService | undefined;
+
+  constructor(config: ServiceConfig, settings: VirtualServiceSettings, pool: Pool) {
+    this.config = config;
+    this.settings = settings;
+    this.service = desiredVirtualService(settings);
+    this.key = serviceKey(this.service.id);
+    this.pool = pool;
+  }
+
+  get desired(): DesiredService {
+    this.#desired ??= desiredService(this.settings, this.pool, this.config.drainTimeout);
+    return this.#desired;
+  }
+
+  poolChanged(): void {
+    this.#desired = undefined;
+  }
+}
+
+class Daemon implements AsyncDisposable {
+  readonly #options: DaemonOptions;
+  readonly #log: Log;
+  readonly #services: ServiceRuntime[] = [];
+  /** Pools, and the services they fill, by query key. */
+  readonly #fed = new Map<string, { pool: Pool; services: ServiceRuntime[] }[]>();
+  readonly #queries = new Map<string, BrowseQuery>();
+  /** Services whose pool changed since they were last planned. */
+  readonly #dirty = new Set<ServiceRuntime>();
+  /** Services whose kernel state was read anew since they were last planned. */
+  readonly #reread = new Set<ServiceRuntime>();
+  #table = new Map<string, VirtualServiceState>();
+  #resyncAt = -Infinity;
+  #retry = firstRetry;
+  /** Failures already told, so that a lasting one is one line and not one a retry. */
+  #failures = new Map<string, string>();
+  #status = "";
+  #discovery: AsyncDisposable | undefined;
+  readonly #wake = new Wake();
+
+  constructor(options: DaemonOptions) {
+    this.#options = options;
+    this.#log = options.log;
+    for (const config of options.config.services) this.#addService(config);
+  }
+
+  async run(): Promise<void> {
+    const { signal, log } = this.#options;
+    const families = new Set(this.#services.map(({ service }) => familyOfId(service.id)));
+    signal.addEventListener("abort", () => this.#wake.call(), { once: true });
+    // Discovery's first questions travel while the table is read and the services are set up.
+    const discovery = this.#options.startDiscovery(
+      [...this.#queries.values()],
+      families,
+      (event) => this.#handleEvent(event),
+    ).then((started) => this.#discovery = started);
+    // If the kernel fails first, its error is the one to report.
+    discovery.catch(() => {});
+    await this.#resync();
+    this.#tellAdoption();
+    await this.#pass(false);
+    await discovery;
+    const missing = this.#services.filter(({ key }) => !this.#table.has(key));
+    if (missing.length === this.#services.length) {
+      const [first] = this.#failures.values();
+      throw new StartError(first ?? "no virtual service could be set up");
+    }
+    this.#options.onReady();
+    while (!signal.aborted) {
+      await this.#wake.wait(this.#nextDeadline() - this.#options.now());
+      if (signal.aborted) break;
+      await this.#step();
+    }
+    log.info("stopping; the kernel keeps the virtual services and their destinations");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#discovery?.[Symbol.asyncDispose]();
+  }
+
+  #addService(config: ServiceConfig): void {
+    const pools = new Map<Family, { pool: Pool; services: ServiceRuntime[] }>();
+    for (const bind of config.bind) {
+      const family = familyOf(bind.address);
+      let fed = pools.get(family);
+      if (!fed) pools.set(family, fed = { pool: new Pool(family), services: [] });
+      const runtime = new ServiceRuntime(config, { bind, scheduler: config.scheduler }, fed.pool);
+      fed.services.push(runtime);
+      this.#services.push(runtime);
+      this.#dirty.add(runtime);
+    }
+    const query = browseQueryOf(config);
+    if (!query) return;
+    const key = queryKey(query);
+    this.#queries.set(key, query);
+    this.#fed.set(key, [...this.#fed.get(key) ?? [], ...pools.values()]);
+  }
+
+  #handleEvent(event: DiscoveryEvent): void {
+    for (const { pool, services } of this.#fed.get(event.query) ?? []) {
+      if (!pool.handle(event)) continue;
+      for (const service of services) {
+        service.poolChanged();
+        this.#dirty.add(service);
+      }
+      this.#wake.call();
+    }
+  }
+
+  #nextDeadline(): number {
+    let next = this.#resyncAt;
+    for (const { recheckAt } of this.#services) next = Math.min(next, recheckAt);
+    return next;
+  }
+
+  /** One turn of the loop. An error of the kernel is told and retried, never fatal. */
+  async #step(): Promise<void> {
+    const now = this.#options.now();
+    try {
+      if (now >= this.#resyncAt) await this.#resync();
+      else await this.#readDraining(now);
+      await this.#pass(true);
+    } catch (error) {
+      this.#tellFailure("reading the kernel's table", (error as Error).message);
+      this.#retryLater();
+    }
+  }
+
+  // --- reading
+
+  async #resync(): Promise<void> {
+    this.#table = await this.#options.ipvs.read();
+    const now = this.#options.now();
+    for (const service of this.#services) {
+      service.readAt = now;
+      this.#reread.add(service);
+    }
+    this.#resyncAt = now + resyncInterval;
+  }
+
+  /** Reads the connection counters of services with a draining destination, where it is time. */
+  async #readDraining(now: number): Promise<void> {
+    for (const service of this.#services) {
+      if (service.recheckAt > now) continue;
+      const state = this.#table.get(service.key);
+      if (!state) continue;
+      const destinations = await this.#options.ipvs.readDestinations(service.service.id);
+      this.#table.set(service.key, { service: state.service, destinations });
+      service.readAt = this.#options.now();
+      this.#reread.add(service);
+    }
+  }
+
+  // --- writing
+
+  /** Plans every service that may need it and does the steps, all in one go. */
+  async #pass(running: boolean): Promise<void> {
+    const now = this.#options.now();
+    const planned: { step: Step; service: ServiceRuntime; repair: boolean }[] = [];
+    for (const service of new Set([...this.#dirty, ...this.#reread])) {
+      const observation = {
+        actual: this.#table.get(service.key),
+        readAt: service.readAt,
+        drains: service.drains,
+      };
+      const plan = planService(service.desired, observation, now);
+      const before = service.drains;
+      service.drains = plan.drains;
+      service.recheckAt = plan.recheckAt;
+      // Not asked for by the pool, and no drain that ran its course: somebody else was at work.
+      const drifted = running && !this.#dirty.has(service);
+      for (const step of plan.steps) {
+        planned.push({ step, service, repair: drifted && !isDrainStep(step, before) });
+      }
+    }
+    this.#dirty.clear();
+    this.#reread.clear();
+    if (planned.length === 0) {
+      this.#settleFailures(new Map());
+      return;
+    }
+    const failures = await this.#options.ipvs.apply(planned.map(({ step }) => step));
+    const failed = new Set(failures.map(({ step }) => step));
+    const done = planned.filter(({ step }) => !failed.has(step));
+    applySteps(this.#table, done.map(({ step }) => step));
+    for (const { step, service, repair } of done) {
+      const line = `${service.config.name}: ${describeStep(step)}`;
+      if (repair) this.#log.warning(`${line} (changed behind klb's back)`);
+      else this.#log.info(line);
+      if (step.op === "delete-destination") {
+        service.pool.forgetDeparture(destinationKey(step.destination));
+      }
+    }
+    const told = new Map<string, string>();
+    for (const { step, error } of failures) {
+      told.set(`${step.op} ${stepObject(step)}`, error.message);
+    }
+    this.#settleFailures(told);
+    this.#tellStatus();
+  }
+
+  /** Tells new failures, forgets past ones, and decides when to try again. */
+  #settleFailures(failures: ReadonlyMap<string, string>): void {
+    for (const about of [...this.#failures.keys()]) {
+      if (!failures.has(about)) this.#failures.delete(about);
+    }
+    for (const [about, text] of failures) this.#tellFailure(about, text);
+    if (failures.size > 0) this.#retryLater();
+    else this.#retry = firstRetry;
+  }
+
+  #retryLater(): void {
+    this.#resyncAt = this.#options.now() + this.#retry;
+    this.#retry = Math.min(this.#retry * 2, resyncInterval);
+  }
+
+  // --- telling
+
+  #tellFailure(about: string, text: string): void {
+    if (this.#failures.get(about) === text) return this.#log.debug(`again: ${text}`);
+    this.#failures.set(about, text);
+    this.#log.error(text);
+  }
+
+  #tellAdoption(): void {
+    const ours = new Map(this.#services.map((service) => [service.key, service]));
+    let others = 0;
+    for (const [key, { destinations }] of this.#table) {
+      const service = ours.get(key);
+      if (!service) {
+        others++;
+        continue;
+      }
+      const count = destinations.size;
+      this.#log.info(
+        `${service.config.name}: adopting ${key} with ${count} ${plural(count, "destination")}; ` +
+          `those nobody announces stay until discovery has settled`,
+      );
+    }
+    if (others > 0) {
+      const what = `${others} virtual ${plural(others, "service")}`;
+      this.#log.info(`leaving alone ${what} that the config does not name`);
+    }
+  }
+
+  #tellStatus(): void {
+    let destinations = 0;
+    let draining = 0;
+    for (const { key, drains } of this.#services) {
+      destinations += this.#table.get(key)?.destinations.size ?? 0;
+      draining += drains.size;
+    }
+    const count = this.#services.length;
+    const status = `${count} virtual ${plural(count, "service")}, ` +
+      `${destinations} ${plural(destinations, "destination")}` +
+      (draining > 0 ? `, ${draining} draining` : "") +
+      (this.#failures.size > 0 ? `, ${this.#failures.size} failing` : "");
+    if (status === this.#status) return;
+    this.#status = status;
+    this.#options.onStatus(status);
+  }
+}
+
+/** True for the end of a drain that was under way: it needs no explaining. */
+function isDrainStep(step: Step, drains: Drains): boolean {
+  return step.op === "delete-destination" && drains.has(destinationKey(step.destination));
+}
+
+function familyOfId(id: VirtualServiceId): Family {
+  return id.kind === "fwmark" ? id.family : familyOf(id.address);
+}
+
+function plural(count: number, word: string): string {
+  return count === 1 ? word : `${word}s`;
+}
+
+/** What was done, to what, and why. */
+function describeStep(step: Step): string {
+  const object = stepObject(step);
+  const because = `: ${step.reason}`;
+  switch (step.op) {
+    case "add-service":
+      return `added ${object} with scheduler ${step.service.scheduler}${because}`;
+    case "edit-service":
+      return `changed ${object}${because}`;
+    case "delete-service":
+      return `deleted ${object}${because}`;
+    case "add-destination":
+      return `added ${object} with weight ${step.destination.weight}${because}`;
+    case "edit-destination":
+      return `${step.destination.weight === 0 ? "quiesced" : "changed"} ${object}${because}`;
+    case "delete-destination":
+      return `deleted ${object}${because}`;
+  }
+}
+
+/** Lets the loop sleep until somebody calls or time is up. A call while it works is not lost. */
+class Wake {
+  #called = false;
+  #resume: (() => void) | undefined;
+
+  call(): void {
+    this.#called = true;
+    this.#resume?.();
+  }
+
+  async wait(milliseconds: number): Promise<void> {
+    if (!this.#called && milliseconds > 0) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const timer = setTimeout(resolve, Math.min(Math.ceil(milliseconds), 2 ** 31 - 1));
+      this.#resume = resolve;
+      await promise;
+      this.#resume = undefined;
+      clearTimeout(timer);
+    }
+    this.#called = false;
+  }
+}
