@@ -1,0 +1,375 @@
+/**
+ * Netlink messages and attributes (include/uapi/linux/netlink.h): writing them into one buffer,
+ * walking over received ones.
+ *
+ * Netlink is in host order. Deno runs on little-endian machines only (x86-64, arm64), so that order
+ * is written here; whoever opens a socket checks it.
+ *
+ * @module
+ */
+
+/** `nlmsg_type` of the messages that belong to no protocol. */
+export const MessageType = { noop: 1, error: 2, done: 3, overrun: 4 } as const;
+
+/** `nlmsg_flags`. */
+export const MessageFlag = {
+  request: 0x1,
+  multi: 0x2,
+  ack: 0x4,
+  /** On a dump: the table changed meanwhile. IPVS never sets it. */
+  dumpInterrupted: 0x10,
+  /** NLM_F_ROOT and NLM_F_MATCH. */
+  dump: 0x300,
+  /** On an error: the request is not repeated behind it. */
+  capped: 0x100,
+  /** On an error: attributes follow. */
+  ackAttributes: 0x200,
+} as const;
+
+const headerLength = 16;
+const attributeHeaderLength = 4;
+/** NLA_F_NESTED and NLA_F_NET_BYTEORDER, which newer kernels may set on a type. */
+const attributeTypeMask = 0x3fff;
+
+/** A received datagram is not what the kernel's format allows. */
+export class DecodeError extends Error {
+  override name = "DecodeError";
+}
+
+/** Rounds up to the four bytes messages and attributes are aligned to. */
+function align(length: number): number {
+  return (length + 3) & ~3;
+}
+
+/**
+ * Writes messages one behind the other into one buffer that grows when it must. Nothing is allocated
+ * per message or attribute.
+ */
+export class MessageWriter {
+  #bytes: Uint8Array<ArrayBuffer>;
+  #view: DataView<ArrayBuffer>;
+  #length = 0;
+  #message = 0;
+
+  /** @param capacity bytes to begin with. */
+  constructor(capacity = 4096) {
+    this.#bytes = new Uint8Array(capacity);
+    this.#view = new DataView(this.#bytes.buffer);
+  }
+
+  /** Number of bytes written. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** What was written: a view, right until the next write. */
+  get bytes(): Uint8Array<ArrayBuffer> {
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  /** Drops everything behind `length`, by default everything. */
+  reset(length = 0): void {
+    this.#length = length;
+  }
+
+  /** Begins a message; {@link endMessage} completes its length. */
+  beginMessage(type: number, flags: number, sequence: number): void {
+    this.#reserve(headerLength);
+    const at = this.#message = this.#length;
+    this.#view.setUint16(at + 4, type, true);
+    this.#view.setUint16(at + 6, flags, true);
+    this.#view.setUint32(at + 8, sequence, true);
+    // nlmsg_pid 0: the kernel knows the sender.
+    this.#view.setUint32(at + 12, 0, true);
+    this.#length = at + headerLength;
+  }
+
+  /** Completes the message begun last. */
+  endMessage(): void {
+    // A wrong length would make the kernel drop the rest of the datagram without a word.
+    this.#view.setUint32(this.#message, this.#length - this.#message, true);
+  }
+
+  /** Adds flags to the message that begins at `message`. */
+  addFlags(message: number, flags: number): void {
+    const at = message + 6;
+    this.#view.setUint16(at, this.#view.getUint16(at, true) | flags, true);
+  }
+
+  /** struct genlmsghdr, the first thing in a generic netlink message. */
+  genericHeader(command: number, version: number): void {
+    this.#reserve(4);
+    this.#bytes[this.#length] = command;
+    this.#bytes[this.#length + 1] = version;
+    this.#view.setUint16(this.#length + 2, 0, true);
+    this.#length += 4;
+  }
+
+  /** Begins an attribute that holds others; what it returns goes to {@link endNested}. */
+  beginNested(type: number): number {
+    return this.#attribute(type, 0);
+  }
+
+  /** Completes the attribute that began there. */
+  endNested(begin: number): void {
+    const length = this.#length - begin + attributeHeaderLength;
+    if (length > 0xffff) throw new RangeError(`attribute of ${length} bytes`);
+    this.#view.setUint16(begin - attributeHeaderLength, length, true);
+  }
+
+  u8(type: number, value: number): void {
+    this.#bytes[this.#attribute(type, 1)] = value;
+  }
+
+  u16(type: number, value: number): void {
+    this.#view.setUint16(this.#attribute(type, 2), value, true);
+  }
+
+  /** In network order. */
+  u16be(type: number, value: number): void {
+    this.#view.setUint16(this.#attribute(type, 2), value, false);
+  }
+
+  u32(type: number, value: number): void {
+    this.#view.setUint32(this.#attribute(type, 4), value, true);
+  }
+
+  /** In network order. */
+  u32be(type: number, value: number): void {
+    this.#view.setUint32(this.#attribute(type, 4), value, false);
+  }
+
+  /** Two u32 in one attribute. */
+  u32pair(type: number, first: number, second: number): void {
+    const at = this.#attribute(type, 8);
+    this.#view.setUint32(at, first, true);
+    this.#view.setUint32(at + 4, second, true);
+  }
+
+  binary(type: number, value: Uint8Array): void {
+    const at = this.#attribute(type, value.length);
+    if (value.length === 4) {
+      // Most are IPv4 addresses; the call of set() costs more than the four bytes.
+      this.#bytes[at] = value[0]!;
+      this.#bytes[at + 1] = value[1]!;
+      this.#bytes[at + 2] = value[2]!;
+      this.#bytes[at + 3] = value[3]!;
+    } else {
+      this.#bytes.set(value, at);
+    }
+  }
+
+  /**
+   * A name with its terminating NUL.
+   *
+   * @throws {RangeError} for anything but ASCII: the names of the kernel's objects are nothing else.
+   */
+  text(type: number, value: string): void {
+    const length = value.length;
+    const at = this.#attribute(type, length + 1);
+    for (let i = 0; i < length; i++) {
+      const code = value.charCodeAt(i);
+      if (code > 0x7f || code === 0) throw new RangeError(`not a plain name: ${value}`);
+      this.#bytes[at + i] = code;
+    }
+    this.#bytes[at + length] = 0;
+  }
+
+  /** Writes an attribute's header, zeroes its padding; returns where its value goes. */
+  #attribute(type: number, length: number): number {
+    const total = attributeHeaderLength + length;
+    if (total > 0xffff) throw new RangeError(`attribute of ${length} bytes`);
+    this.#reserve(total + 3);
+    const at = this.#length;
+    const end = at + align(total);
+    if (end !== at + total) this.#view.setUint32(end - 4, 0, true);
+    this.#view.setUint16(at, total, true);
+    this.#view.setUint16(at + 2, type, true);
+    this.#length = end;
+    return at + attributeHeaderLength;
+  }
+
+  #reserve(more: number): void {
+    if (this.#length + more <= this.#bytes.length) return;
+    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + more));
+    grown.set(this.#bytes.subarray(0, this.#length));
+    this.#bytes = grown;
+    this.#view = new DataView(grown.buffer);
+  }
+}
+
+/**
+ * Walks over the messages of a datagram:
+ *
+ *     const message = new MessageReader(datagram);
+ *     while (message.next()) ... message.type, message.payload, message.end
+ */
+export class MessageReader {
+  readonly view: DataView;
+  type = 0;
+  flags = 0;
+  sequence = 0;
+  /** Where the message begins, behind its header, and where it ends, in the view. */
+  payload = 0;
+  end = 0;
+  #next = 0;
+
+  constructor(datagram: Uint8Array) {
+    this.view = new DataView(datagram.buffer, datagram.byteOffset, datagram.byteLength);
+  }
+
+  /**
+   * Steps to the next message; false behind the last.
+   *
+   * @throws {DecodeError} for a length that cannot be.
+   */
+  next(): boolean {
+    const { view } = this;
+    const at = this.#next;
+    if (at >= view.byteLength) return false;
+    if (at + headerLength > view.byteLength) throw new DecodeError("message header cut off");
+    const length = view.getUint32(at, true);
+    if (length < headerLength || length > view.byteLength - at) {
+      throw new DecodeError(`message length ${length} in ${view.byteLength - at} bytes`);
+    }
+    this.type = view.getUint16(at + 4, true);
+    this.flags = view.getUint16(at + 6, true);
+    this.sequence = view.getUint32(at + 8, true);
+    this.payload = at + headerLength;
+    this.end = at + length;
+    this.#next = at + align(length);
+    return true;
+  }
+}
+
+/** Walks over the attributes between two places, in the manner of {@link MessageReader}. */
+export class AttributeReader {
+  readonly view: DataView;
+  type = 0;
+  /** Where the value begins and ends. */
+  start = 0;
+  end = 0;
+  #next: number;
+  readonly #limit: number;
+
+  constructor(view: DataView, start: number, end: number) {
+    this.view = view;
+    this.#next = start;
+    this.#limit = end;
+  }
+
+  /**
+   * Steps to the next attribute; false behind the last. Fewer than four bytes at the end are padding.
+   *
+   * @throws {DecodeError} for a length that cannot be.
+   */
+  next(): boolean {
+    const at = this.#next;
+    if (at + attributeHeaderLength > this.#limit) return false;
+    const length = this.view.getUint16(at, true);
+    if (length < attributeHeaderLength || length > this.#limit - at) {
+      throw new DecodeError(`attribute length ${length} in ${this.#limit - at} bytes`);
+    }
+    this.type = this.view.getUint16(at + 2, true) & attributeTypeMask;
+    this.start = at + attributeHeaderLength;
+    this.end = at + length;
+    this.#next = at + align(length);
+    return true;
+  }
+
+  /**
+   * The value as a number: its first four bytes, or all of a shorter one. A newer kernel may widen an
+   * attribute.
+   */
+  uint(): number {
+    const { view, start, end } = this;
+    switch (end - start) {
+      case 0:
+        return 0;
+      case 1:
+        return view.getUint8(start);
+      case 2:
+        return view.getUint16(start, true);
+      case 3:
+        return view.getUint16(start, true) | view.getUint8(start + 2) << 16;
+      default:
+        return view.getUint32(start, true);
+    }
+  }
+
+  /** The value's first two bytes in network order; 0 where there are fewer. */
+  u16be(): number {
+    return this.end - this.start < 2 ? 0 : this.view.getUint16(this.start, false);
+  }
+
+  /** The value's first four bytes in network order; 0 where there are fewer. */
+  u32be(): number {
+    return this.end - this.start < 4 ? 0 : this.view.getUint32(this.start, false);
+  }
+
+  /** The value up to its first NUL as text. */
+  text(): string {
+    const bytes = this.bytes();
+    const end = bytes.indexOf(0);
+    // Names are short and plain; a TextDecoder costs several times the loop.
+    let text = "";
+    const length = end < 0 ? bytes.length : end;
+    for (let i = 0; i < length; i++) text += String.fromCharCode(bytes[i]!);
+    return text;
+  }
+
+  /** The value's bytes: a view. */
+  bytes(): Uint8Array {
+    const { view, start, end } = this;
+    return new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset + start, end - start);
+  }
+}
+
+/** What an error message, or the end of a dump, says besides its number. */
+export interface ExtendedAck {
+  /** The kernel's words, or empty. */
+  readonly message: string;
+  /** Where in the request the rejected attribute is, from its header on; -1 where none is named. */
+  readonly offset: number;
+}
+
+/** The kernel's answer to one request: errno 0 acknowledges it. */
+export interface Acknowledgement {
+  readonly errno: number;
+  readonly extendedAck: ExtendedAck | undefined;
+}
+
+/** NLMSGERR_ATTR_*. */
+const ErrorAttribute = { message: 1, offset: 2 } as const;
+
+/**
+ * Decodes the NLMSG_ERROR or NLMSG_DONE message the reader stands at (struct nlmsgerr).
+ *
+ * @throws {DecodeError} when it is cut off. Extended acknowledgements that cannot be read are left out.
+ */
+export function decodeAcknowledgement(message: MessageReader): Acknowledgement {
+  const { view, payload, end, flags } = message;
+  if (end - payload < 4) {
+    // A NLMSG_DONE without a number, as other families send, ends a dump well.
+    if (message.type === MessageType.done) return { errno: 0, extendedAck: undefined };
+    throw new DecodeError("error message cut off");
+  }
+  const errno = Math.abs(view.getInt32(payload, true));
+  if ((flags & MessageFlag.ackAttributes) === 0) return { errno, extendedAck: undefined };
+  let at = payload + 4;
+  if (message.type === MessageType.error) {
+    if (end - at < headerLength) throw new DecodeError("error message cut off");
+    // The request's header, and the whole request where it is not capped.
+    const request = (flags & MessageFlag.capped) !== 0 ? headerLength : view.getUint32(at, true);
+    if (request < headerLength || request > end - at) return { errno, extendedAck: undefined };
+    at += align(request);
+  }
+  let text = "";
+  let offset = -1;
+  const attribute = new AttributeReader(view, at, end);
+  while (attribute.next()) {
+    if (attribute.type === ErrorAttribute.message) text = attribute.text();
+    else if (attribute.type === ErrorAttribute.offset) offset = attribute.uint();
+  }
+  return { errno, extendedAck: text || offset >= 0 ? { message: text, offset } : undefined };
+}
