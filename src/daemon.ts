@@ -136,7 +136,7 @@ class Daemon implements AsyncDisposable {
   /** Failures already told, so that a lasting one is one line and not one a retry. */
   #failures = new Map<string, string>();
   #status = "";
-  #discovery: AsyncDisposable | undefined;
+  #discovery: Promise<AsyncDisposable> | undefined;
   readonly #wake = new Wake();
 
   constructor(options: DaemonOptions) {
@@ -150,17 +150,17 @@ class Daemon implements AsyncDisposable {
     const families = new Set(this.#services.map(({ service }) => familyOfId(service.id)));
     signal.addEventListener("abort", () => this.#wake.call(), { once: true });
     // Discovery's first questions travel while the table is read and the services are set up.
-    const discovery = this.#options.startDiscovery(
+    this.#discovery = this.#options.startDiscovery(
       [...this.#queries.values()],
       families,
       (event) => this.#handleEvent(event),
-    ).then((started) => this.#discovery = started);
+    );
     // If the kernel fails first, its error is the one to report.
-    discovery.catch(() => {});
+    this.#discovery.catch(() => {});
     await this.#resync();
     this.#tellAdoption();
     await this.#pass(false);
-    await discovery;
+    await this.#discovery;
     const missing = this.#services.filter(({ key }) => !this.#table.has(key));
     if (missing.length === this.#services.length) {
       const [first] = this.#failures.values();
@@ -176,7 +176,8 @@ class Daemon implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#discovery?.[Symbol.asyncDispose]();
+    const discovery = await this.#discovery?.catch(() => undefined);
+    await discovery?.[Symbol.asyncDispose]();
   }
 
   #addService(config: ServiceConfig): void {

@@ -23,7 +23,11 @@ export interface Platform {
   readonly configurator: SocketConfigurator;
   listInterfaces(): readonly SystemInterface[];
   /** Tells systemd, where it listens (sd_notify(3)). */
-  notify(state: string): void;
+  readonly notifier: {
+    ready(): Error | undefined;
+    status(text: string): Error | undefined;
+    stopping(): Error | undefined;
+  };
   /** True when standard error goes to the journal. */
   readonly journald: boolean;
 }
@@ -68,6 +72,9 @@ export function runCommand(openPlatform: () => Platform & Disposable): Command {
       const log = openLog("daemon");
       for (const warning of config.warnings) log.warning(formatWarning(warning));
       const now = () => performance.now();
+      const tell = (error: Error | undefined) => {
+        if (error) log.warning(`systemd does not hear: ${error.message}`);
+      };
       try {
         using ipvs = await platform.openIpvs();
         await runDaemon({
@@ -90,17 +97,17 @@ export function runCommand(openPlatform: () => Platform & Disposable): Command {
             });
           },
           onReady() {
-            platform.notify("READY=1");
+            tell(platform.notifier.ready());
             log.info(`ready with the config of ${config.file}`);
           },
-          onStatus: (status) => platform.notify(`STATUS=${status}`),
+          onStatus: (status) => tell(platform.notifier.status(status)),
         });
       } catch (error) {
         if (!(error instanceof StartError) && !isExpected(error)) throw error;
         log.error(error.message);
         return Exit.unavailable;
       }
-      platform.notify("STOPPING=1");
+      tell(platform.notifier.stopping());
       return Exit.ok;
     },
   };
@@ -109,5 +116,5 @@ export function runCommand(openPlatform: () => Platform & Disposable): Command {
 /** Errors of the platform carry a message for the operator; anything else is a defect and crashes. */
 function isExpected(error: unknown): error is Error {
   return error instanceof Error &&
-    ["NetlinkError", "IpvsUnavailableError", "LibraryError"].includes(error.name);
+    ["NetlinkError", "SocketError", "LibraryError"].includes(error.name);
 }
