@@ -281,7 +281,7 @@ class LegacyParser {
       this.#problems.error(
         line.place(line.index + 1),
         `${quote(line.rest.slice(1).trim())} follows "}"`,
-        'leave "}" alone on its line; comments take a line of their own',
+        'leave "}" alone on its line, comments take a line of their own',
       );
     }
     if (this.#block) return this.#finishBlock(line.place());
@@ -367,7 +367,7 @@ class LegacyParser {
     if (syntax.escapes) {
       return this.#problems.error(
         line.place(),
-        `${quote(line.rest)} is not in quotes`,
+        `the ${syntax.variables ? "value" : "path"} is not in quotes`,
         `write ${quote(line.rest.replace(/\s.*|"/gs, ""))}`,
       );
     }
@@ -411,7 +411,7 @@ class LegacyParser {
           return this.#problems.error(
             line.place(),
             `${quote(line.text.slice(line.index, line.index + 2))} is no escape`,
-            "use \\\\ for a backslash; the others are \\\" \\' \\n and \\r",
+            "write \\\\ for a backslash, the others are \\\" \\' \\n and \\r",
           );
         }
         value += meaning;

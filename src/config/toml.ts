@@ -146,16 +146,20 @@ function explainSyntax(error: TomlSyntaxError, lines: readonly string[]): Explan
   if (value === "" || value.startsWith("#")) {
     return say(`${quote(key)} has no value`, `write ${key} = "..."`);
   }
+  const atValue = (what: string, fix: string) => ({
+    ...say(what, fix),
+    column: whole.indexOf(value, whole.indexOf("=")) + 1,
+  });
   if (column > whole.indexOf("=") && !/^["'[{]/.test(value)) {
     // What was meant is most often all that is there, without a comment or other endings.
     const meant = value.replace(/[\s;,]*(#.*|;)?$/, "").replace(/["“”]/g, "");
-    return say(
+    return atValue(
       `the value of ${quote(key)} is not in double quotes`,
       `write ${key} = ${quote(meant)}`,
     );
   }
   if (/^"[^"]*$|^'[^']*$/.test(value)) {
-    return say(
+    return atValue(
       `the value of ${quote(key)} has no closing ${value[0]}`,
       `end it with ${value[0]} on the same line`,
     );

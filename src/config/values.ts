@@ -132,6 +132,7 @@ function splitServiceType(text: string): { name: string; protocol: string } {
 }
 
 function whatIsWrongWithType(name: string, protocol: string): string | undefined {
+  if (/^[^_].*\./s.test(name)) return 'it must start with "_"';
   if (protocol !== "_tcp" && protocol !== "_udp") return 'it must end in "._tcp" or "._udp"';
   if (!/^[A-Za-z0-9-]*$/.test(name)) return 'its name may only have letters, digits and "-"';
   if (name.length < 1 || name.length > 15) return "its name must have 1 to 15 characters";
@@ -270,7 +271,7 @@ function readIpv4(text: string, report: Report): Ip | undefined {
   }
   return report.error(
     `${quote(text)} is not an IP address`,
-    'write an address like "192.0.2.10"; host names are not looked up',
+    'write an address like "192.0.2.10", because host names are not looked up',
   );
 }
 

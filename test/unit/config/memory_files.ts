@@ -3,13 +3,14 @@
  *
  * @module
  */
-import { ConfigFileError, type ConfigFiles } from "../../../src/config/files.ts";
+import { ConfigFileError, type ConfigFiles, normalizePath } from "../../../src/config/files.ts";
 
 /** Files by path, all relative to one directory; a name with a final slash is an empty directory. */
 export function memoryFiles(contents: Readonly<Record<string, string>>): ConfigFiles {
   const paths = Object.keys(contents);
   return {
-    read(path: string): Uint8Array {
+    read(written: string): Uint8Array {
+      const path = normalizePath(written);
       const content = contents[path];
       if (content !== undefined) return new TextEncoder().encode(content);
       if (paths.some((other) => other.startsWith(`${path}/`))) {
