@@ -14,8 +14,8 @@ export interface Facts {
   readonly root: boolean;
   /** `/proc/net/ip_vs` is there, after modprobe had its chance. */
   readonly ipvs: boolean;
-  /** Private network and mount namespaces can be made (containers often may not). */
-  readonly namespaces: boolean;
+  /** Private namespaces can be made (containers often may not); asked only with root and IPVS. */
+  readonly namespaces: boolean | undefined;
   /** `linux.uml` runs on this processor. */
   readonly architecture: string;
 }
@@ -46,7 +46,7 @@ export function chooseBackend(facts: Facts): Choice {
   const lacking = [
     facts.root ? "" : "not root",
     facts.ipvs ? "" : "the kernel has no IPVS",
-    facts.namespaces ? "" : "no private namespaces allowed",
+    facts.namespaces === false ? "no private namespaces allowed" : "",
   ].filter((each) => each !== "");
   if (lacking.length === 0) return { backend: "native", reason: "root, and the kernel has IPVS" };
   if (facts.architecture !== "x86_64") {
@@ -63,10 +63,12 @@ export function readFacts(): Facts {
   const root = Deno.uid() === 0;
   const wish = Deno.env.get("KLB_LAB");
   const architecture = Deno.build.arch;
-  if (wish) return { wish, root, ipvs: false, namespaces: false, architecture };
+  if (wish) return { wish, root, ipvs: false, namespaces: undefined, architecture };
   const ipvs = root && (exists("/proc/net/ip_vs") ||
     (succeeds("modprobe", "-q", "ip_vs") && exists("/proc/net/ip_vs")));
-  const namespaces = ipvs && succeeds("unshare", "--mount", "--net", "--pid", "--fork", "true");
+  const namespaces = ipvs
+    ? succeeds("unshare", "--mount", "--net", "--pid", "--fork", "true")
+    : undefined;
   return { wish, root, ipvs, namespaces, architecture };
 }
 

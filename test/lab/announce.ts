@@ -1,0 +1,191 @@
+/**
+ * Announcers of a worker: a real avahi-daemon with a world of its own, and python-zeroconf.
+ *
+ * @module
+ */
+import { bindMount, mount, unmount } from "./linux.ts";
+import type { Finished, LabProcess } from "./process.ts";
+
+/** What is announced. */
+export interface Announcement {
+  /** The instance's name, any UTF-8: `web 1`. */
+  readonly name: string;
+  /** `_http._tcp`. */
+  readonly type: string;
+  readonly port: number;
+  readonly txt?: Readonly<Record<string, string>>;
+}
+
+/** Where a process is started: in the worker's namespace. */
+export type Spawn = (command: string, args: readonly string[], label: string) => LabProcess;
+
+/** An avahi-daemon that sees only its worker's links and its own files. */
+export class AvahiDaemon implements AsyncDisposable {
+  /** The process. Its SIGTERM says goodbye for all it announced; its SIGKILL says nothing. */
+  readonly process: LabProcess;
+  readonly #root: string;
+  readonly #services: string;
+  #next = 0;
+
+  private constructor(process: LabProcess, root: string, services: string) {
+    this.process = process;
+    this.#root = root;
+    this.#services = services;
+  }
+
+  /**
+   * Starts one. It announces about a second after it got something to announce (probing).
+   *
+   * @param directory an empty directory of its own.
+   */
+  static start(
+    spawn: Spawn,
+    options: {
+      directory: string;
+      host: string;
+      interfaces: readonly string[];
+      ipv6: boolean;
+      first: Announcement;
+    },
+  ): { daemon: AvahiDaemon; announced: Announced } {
+    const { directory } = options;
+    const root = `${directory}/root`;
+    const services = `${directory}/services`;
+    for (const each of [root, services]) Deno.mkdirSync(each, { recursive: true });
+    Deno.writeTextFileSync(`${directory}/avahi.conf`, avahiConfig(options));
+    // The paths of the pid file, the socket and the service files are compiled in; so each daemon gets
+    // this machine's files with those replaced, as its root. A chroot needs one process, a mount
+    // namespace would need several.
+    bindMount("/", root, true);
+    mount("run", `${root}/run`, "tmpfs", 0n, "mode=755");
+    Deno.mkdirSync(`${root}/run/avahi-daemon`);
+    Deno.copyFileSync(`${directory}/avahi.conf`, `${root}/run/avahi.conf`);
+    bindMount(services, `${root}/etc/avahi/services`);
+    // The first file is there before the daemon: then both are announced in one go.
+    writeService(services, "0", options.first);
+    const process = spawn("chroot", [
+      root,
+      "avahi-daemon",
+      "--file=/run/avahi.conf",
+      "--no-drop-root",
+      "--no-chroot",
+      "--no-rlimits",
+    ], `avahi-daemon of ${options.host}`);
+    const daemon = new AvahiDaemon(process, root, services);
+    return { daemon, announced: new Announced(daemon, daemon.#services, daemon.#name()) };
+  }
+
+  /** Announces one more instance. */
+  announce(announcement: Announcement): Announced {
+    const name = this.#name();
+    writeService(this.#services, name, announcement);
+    return new Announced(this, this.#services, name);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.process[Symbol.asyncDispose]();
+    unmount(this.#root);
+  }
+
+  #name(): string {
+    return String(this.#next++);
+  }
+}
+
+/** One announced instance of an {@link AvahiDaemon}. */
+export class Announced {
+  readonly daemon: AvahiDaemon;
+  readonly #directory: string;
+  readonly #file: string;
+
+  constructor(daemon: AvahiDaemon, directory: string, file: string) {
+    this.daemon = daemon;
+    this.#directory = directory;
+    this.#file = file;
+  }
+
+  /** Stops the daemon with SIGTERM: it says goodbye for everything it announced. */
+  async goodbye(): Promise<Finished> {
+    return await this.daemon.process.terminate();
+  }
+
+  /** Takes the service file away: the daemon says goodbye for this instance alone. */
+  withdraw(): void {
+    Deno.removeSync(`${this.#directory}/${this.#file}.service`);
+  }
+
+  /** Kills the daemon: no goodbye. */
+  async kill(): Promise<Finished> {
+    return await this.daemon.process.kill9();
+  }
+
+  /** Announces something else in its place; avahi says goodbye for the old and probes again. */
+  change(announcement: Announcement): void {
+    writeService(this.#directory, this.#file, announcement);
+  }
+}
+
+/** An instance announced by python-zeroconf in a process of its own. */
+export class ZeroconfAnnounced implements AsyncDisposable {
+  readonly process: LabProcess;
+
+  constructor(process: LabProcess) {
+    this.process = process;
+  }
+
+  /** SIGTERM: it says goodbye. */
+  async goodbye(): Promise<Finished> {
+    return await this.process.terminate();
+  }
+
+  /** SIGKILL: no goodbye. */
+  async kill(): Promise<Finished> {
+    return await this.process.kill9();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.process[Symbol.asyncDispose]();
+  }
+}
+
+function avahiConfig(
+  options: { host: string; interfaces: readonly string[]; ipv6: boolean },
+): string {
+  return `[server]
+host-name=${options.host}
+domain-name=local
+use-ipv4=yes
+use-ipv6=${options.ipv6 ? "yes" : "no"}
+allow-interfaces=${options.interfaces.join(",")}
+enable-dbus=no
+ratelimit-interval-usec=1000000
+ratelimit-burst=10000
+[wide-area]
+enable-wide-area=no
+[publish]
+publish-hinfo=no
+publish-workstation=no
+[reflector]
+enable-reflector=no
+`;
+}
+
+function writeService(directory: string, file: string, announcement: Announcement): void {
+  const { name, type, port, txt = {} } = announcement;
+  const records = Object.entries(txt).map(([key, value]) =>
+    `<txt-record>${escape(value === "" ? key : `${key}=${value}`)}</txt-record>`
+  );
+  const text = `<?xml version="1.0" standalone='no'?>
+<!DOCTYPE service-group SYSTEM "avahi-service.dtd">
+<service-group><name>${escape(name)}</name><service><type>${
+    escape(type)
+  }</type><port>${port}</port>${records.join("")}</service></service-group>
+`;
+  // Renamed into place: avahi watches the directory and must not read half a file.
+  Deno.writeTextFileSync(`${directory}/${file}.new`, text);
+  Deno.renameSync(`${directory}/${file}.new`, `${directory}/${file}.service`);
+}
+
+function escape(text: string): string {
+  return text.replace(/[&<>]/g, (each) => `&#${each.charCodeAt(0)};`);
+}
