@@ -12,6 +12,8 @@ import { type Family, familyOf } from "./model/address.ts";
 import {
   destinationKey,
   type DestinationState,
+  sameDestination,
+  sameService,
   serviceKey,
   type VirtualService,
   type VirtualServiceId,
@@ -128,8 +130,8 @@ class Daemon implements AsyncDisposable {
   readonly #queries = new Map<string, BrowseQuery>();
   /** Services whose pool changed since they were last planned. */
   readonly #dirty = new Set<ServiceRuntime>();
-  /** Services whose kernel state was read anew since they were last planned. */
-  readonly #reread = new Set<ServiceRuntime>();
+  /** Services whose kernel state was read since they were last planned -> our picture before. */
+  readonly #reread = new Map<ServiceRuntime, VirtualServiceState | undefined>();
   #table = new Map<string, VirtualServiceState>();
   #resyncAt = -Infinity;
   #retry = firstRetry;
@@ -231,11 +233,12 @@ class Daemon implements AsyncDisposable {
   // --- reading
 
   async #resync(): Promise<void> {
+    const before = this.#table;
     this.#table = await this.#options.ipvs.read();
     const now = this.#options.now();
     for (const service of this.#services) {
       service.readAt = now;
-      this.#reread.add(service);
+      this.#reread.set(service, before.get(service.key));
     }
     this.#resyncAt = now + resyncInterval;
   }
@@ -249,7 +252,7 @@ class Daemon implements AsyncDisposable {
       const destinations = await this.#options.ipvs.readDestinations(service.service.id);
       this.#table.set(service.key, { service: state.service, destinations });
       service.readAt = this.#options.now();
-      this.#reread.add(service);
+      this.#reread.set(service, state);
     }
   }
 
@@ -259,20 +262,19 @@ class Daemon implements AsyncDisposable {
   async #pass(running: boolean): Promise<void> {
     const now = this.#options.now();
     const planned: { step: Step; service: ServiceRuntime; repair: boolean }[] = [];
-    for (const service of new Set([...this.#dirty, ...this.#reread])) {
+    for (const service of new Set([...this.#dirty, ...this.#reread.keys()])) {
+      const actual = this.#table.get(service.key);
+      const before = running && this.#reread.has(service) ? this.#reread.get(service) : actual;
       const observation = {
-        actual: this.#table.get(service.key),
+        actual,
         readAt: service.readAt,
         drains: service.drains,
       };
       const plan = planService(service.desired, observation, now);
-      const before = service.drains;
       service.drains = plan.drains;
       service.recheckAt = plan.recheckAt;
-      // Not asked for by the pool, and no drain that ran its course: somebody else was at work.
-      const drifted = running && !this.#dirty.has(service);
       for (const step of plan.steps) {
-        planned.push({ step, service, repair: drifted && !isDrainStep(step, before) });
+        planned.push({ step, service, repair: wasChanged(step, before, actual) });
       }
     }
     this.#dirty.clear();
@@ -363,9 +365,20 @@ class Daemon implements AsyncDisposable {
   }
 }
 
-/** True for the end of a drain that was under way: it needs no explaining. */
-function isDrainStep(step: Step, drains: Drains): boolean {
-  return step.op === "delete-destination" && drains.has(destinationKey(step.destination));
+/** True when what a step is about is not as we left it: somebody else was at work. */
+function wasChanged(
+  step: Step,
+  before: VirtualServiceState | undefined,
+  actual: VirtualServiceState | undefined,
+): boolean {
+  if (before === actual) return false;
+  if (!("destination" in step)) {
+    return !before || !actual || !sameService(before.service, actual.service);
+  }
+  const key = destinationKey(step.destination);
+  const left = before?.destinations.get(key)?.destination;
+  const met = actual?.destinations.get(key)?.destination;
+  return left && met ? !sameDestination(left, met) : left !== met;
 }
 
 function familyOfId(id: VirtualServiceId): Family {
