@@ -67,8 +67,8 @@ export interface RunOptions {
 interface World {
   readonly directory: string;
   readonly processes: Set<LabProcess>;
-  /** Shared by all workers: their servers. */
-  servers(): TrafficThread;
+  /** The thread of all traffic. It is in the client's namespace; servers are made in the workers'. */
+  traffic(): Promise<TrafficThread>;
   defer(work: () => void | Promise<void>): void;
 }
 
@@ -109,12 +109,18 @@ export class Topology implements AsyncDisposable {
       spaces.push(made);
       return made;
     };
+    const clientSpace = space("client");
     const processes = new Set<LabProcess>();
-    let servers: TrafficThread | undefined;
+    let traffic: Promise<TrafficThread> | undefined;
     const world: World = {
       directory,
       processes,
-      servers: () => servers ??= owner.use(new TrafficThread()),
+      traffic: () =>
+        traffic ??= (async () => {
+          const thread = owner.use(new TrafficThread());
+          await thread.call("enter", { namespace: clientSpace.path });
+          return thread;
+        })(),
       defer: (work) => owner.defer(work),
     };
 
@@ -131,7 +137,6 @@ export class Topology implements AsyncDisposable {
       sysctl("net/ipv4/conf/all/send_redirects", "0");
       sysctl("net/ipv4/conf/default/send_redirects", "0");
     });
-    const clientSpace = space("client");
     using clientNet = new RtNetlink(clientSpace.path);
     clientSpace.run(quietIpv6);
     const directorLinks: Link[] = [link("public", "1.2.3.1", "2001:db8:1::1")];
@@ -531,7 +536,7 @@ export class Worker extends Host {
   }
 
   async #serve(operation: "listenHttp" | "listenUdp", port: number): Promise<Server> {
-    const thread = this.world.servers();
+    const thread = await this.world.traffic();
     const server = await thread.call(operation, {
       namespace: this.namespace.path,
       name: this.name,
@@ -564,8 +569,6 @@ export class Server {
 
 /** Where the requests come from. */
 export class Client extends Host {
-  #thread: Promise<TrafficThread> | undefined;
-
   /** One GET on a fresh connection. Rejects when there is no answer. */
   async fetch(url: string, timeoutMs = 5000): Promise<HttpResult> {
     const [result] = await this.requests(url, 1, { timeoutMs });
@@ -579,7 +582,7 @@ export class Client extends Host {
     count: number,
     options: { parallel?: number; timeoutMs?: number } = {},
   ): Promise<HttpResult[]> {
-    const thread = await this.#traffic();
+    const thread = await this.world.traffic();
     const { parallel = 1, timeoutMs = 5000 } = options;
     return await thread.call("requests", { url, count, parallel, timeoutMs });
   }
@@ -600,24 +603,15 @@ export class Client extends Host {
     count: number,
     options: { payload?: string; timeoutMs?: number } = {},
   ): Promise<UdpResult[]> {
-    const thread = await this.#traffic();
+    const thread = await this.world.traffic();
     const { payload = "hello", timeoutMs = 2000 } = options;
     return await thread.call("datagrams", { address, port, payload, count, timeoutMs });
   }
 
   /** A connection that stays open, over which requests can go at any time. */
   async openLong(url: string, timeoutMs = 5000): Promise<LongConnection> {
-    const thread = await this.#traffic();
+    const thread = await this.world.traffic();
     return new LongConnection(thread, await thread.call("openLong", { url, timeoutMs }));
-  }
-
-  #traffic(): Promise<TrafficThread> {
-    return this.#thread ??= (async () => {
-      const thread = new TrafficThread();
-      this.world.defer(() => thread[Symbol.dispose]());
-      await thread.call("enter", { namespace: this.namespace.path });
-      return thread;
-    })();
   }
 }
 

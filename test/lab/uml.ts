@@ -12,7 +12,10 @@ import { exitKernel, exitTimeout, formatDuration, type Job, jobScript, LabError 
 import { Progress } from "./progress.ts";
 
 const kernel = "/usr/bin/linux.uml";
-const bootLimitMs = 60_000;
+// Stack dumps, and what this kernel says at every start.
+const noise =
+  /^ *(\[<[0-9a-f]+>\]|([0-9a-f]{8} ?)+$|Stack:|Call Trace:|mmapper_init|Failed to initialize ubd|SELinux:)/;
+const bootLimitMs = 90_000;
 const pollMs = 15;
 
 /**
@@ -193,7 +196,7 @@ class Machine implements AsyncDisposable {
   /** An error that ends with what the kernel said last. */
   failure(what: string): LabError {
     const said = this.#lines.map((each) => each.trimEnd())
-      .filter((each) => each.trim() !== "" && !/^ *(\[<[0-9a-f]+>\]|([0-9a-f]{8} ?)+$)/.test(each));
+      .filter((each) => each.trim() !== "" && !noise.test(each));
     const cause = said.findIndex((each) => /Kernel panic|BUG:|^lab: /.test(each));
     const shown = cause >= 0 ? said.slice(Math.max(0, cause - 3), cause + 20) : said.slice(-25);
     return new LabError(
