@@ -129,9 +129,11 @@ export class Pool {
     for (const claim of after) {
       changed = this.#add(claim, source) || changed;
     }
+    // With nothing in its place, its last address ran out; a goodbye would have lost the instance.
+    const cause = after.length > 0 ? "moved" : "expired";
     for (const claim of before) {
       if (kept.has(claim.key)) continue;
-      this.#release(claim, "moved");
+      this.#release(claim, cause);
       changed = true;
     }
     return changed;
