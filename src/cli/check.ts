@@ -1,5 +1,5 @@
 /**
- * `klb check`: says whether a config is right, and shows how it is understood.
+ * `klb check`: says whether a config is right, and shows how it is understood. [shell]
  *
  * @module
  */

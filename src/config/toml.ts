@@ -127,9 +127,7 @@ interface Explanation {
 
 /** Says what people usually got wrong in such a line, or else what the parser says. */
 function explainSyntax(error: TomlSyntaxError, lines: readonly string[]): Explanation {
-  // At the end of the file the parser may be on a line that is not there.
-  const line = Math.min(error.line, lines.length);
-  const column = line < error.line ? lines.at(-1)!.length + 1 : error.column;
+  const { line, column } = error;
   const say = (what: string, fix: string): Explanation => ({ line, column, what, fix });
   const whole = lines[line - 1] ?? "";
   const text = whole.trim();

@@ -180,6 +180,8 @@ function chooseNames(drafts: readonly Draft[], problems: ProblemList): readonly 
     }
   }
   const taken = new Set(given.keys());
+  /** The last number each name got, so that thousands of equal ones take no quadratic time. */
+  const numbers = new Map<string, number>();
   return drafts.map(({ name, binds, values }) => {
     if (name !== undefined) return name.text;
     const type = values.zeroconfService;
@@ -190,7 +192,9 @@ function chooseNames(drafts: readonly Draft[], problems: ProblemList): readonly 
       ? ""
       : formatEndpoint(bind.endpoint);
     let chosen = base;
-    for (let i = 2; taken.has(chosen); i++) chosen = `${base}-${i}`;
+    let number = numbers.get(base) ?? 1;
+    while (taken.has(chosen)) chosen = `${base}-${++number}`;
+    numbers.set(base, number);
     taken.add(chosen);
     return chosen;
   });
