@@ -403,7 +403,9 @@ function describeStep(step: Step): string {
     case "add-destination":
       return `added ${object} with weight ${step.destination.weight}${because}`;
     case "edit-destination":
-      return `${step.destination.weight === 0 ? "quiesced" : "changed"} ${object}${because}`;
+      return step.destination.weight === 0
+        ? `quiesced ${object}${because}`
+        : `set ${object} to weight ${step.destination.weight}${because}`;
     case "delete-destination":
       return `deleted ${object}${because}`;
   }
