@@ -21,7 +21,7 @@ import {
   resolveFrom,
 } from "./files.ts";
 import { matchesGlob } from "./glob.ts";
-import { type Place, ProblemList, quote, type SourcePosition } from "./problem.ts";
+import { formatPosition, type Place, ProblemList, quote, type SourcePosition } from "./problem.ts";
 import { type Config, ConfigError, explainUnknown, findSetting } from "./schema.ts";
 import { type RawService, type RawValue, reported, validate } from "./validate.ts";
 import type { PortLookup } from "./values.ts";
@@ -267,7 +267,7 @@ class LegacyParser {
     if (this.#block) {
       this.#problems.error(
         start,
-        `a service block starts inside the one of line ${this.#block.place.position.line}`,
+        `a service block starts inside the one at ${formatPosition(this.#block.place.position)}`,
         'close that one with a line "}" first',
       );
       this.#block.complete = false;
@@ -312,15 +312,16 @@ class LegacyParser {
       if (meant && !given.has(meant.name)) given.set(meant.name, [{ ...start, value: reported }]);
       return;
     }
-    const earlier = given.get(row.name) ?? [];
     const valuePlace = line.place();
     const usage = `write ${word} "${row.example}"`;
     const value = this.#optionValue(line, word, spaced, usage) ?? reported;
-    given.set(row.name, [...earlier, { ...valuePlace, value }]);
-    if (row.once && earlier.length > 0) {
+    const values = given.get(row.name) ?? [];
+    values.push({ ...valuePlace, value });
+    given.set(row.name, values);
+    if (row.once && values.length > 1) {
       this.#problems.error(
         start,
-        `${quote(word)} is set twice, first in line ${earlier[0]!.position.line}`,
+        `${quote(word)} is set twice, first at ${formatPosition(values[0]!.position)}`,
         "keep one of the two lines",
       );
     }

@@ -104,7 +104,9 @@ const wrong: readonly WrongConfig[] = [
       '  bind "192.0.2.2:80"',
       "}",
     ),
-    messages: ['klb.conf:4:3: "bind" is set twice, first in line 2; keep one of the two lines'],
+    messages: [
+      'klb.conf:4:3: "bind" is set twice, first at klb.conf:2:8; keep one of the two lines',
+    ],
   },
   {
     name: "zeroconf_domain twice",
@@ -118,7 +120,7 @@ const wrong: readonly WrongConfig[] = [
       "}",
     ),
     messages: [
-      'klb.conf:5:3: "zeroconf_domain" is set twice, first in line 4; keep one of the two lines',
+      'klb.conf:5:3: "zeroconf_domain" is set twice, first at klb.conf:4:19; keep one of the two lines',
     ],
   },
   {
@@ -442,7 +444,7 @@ const wrong: readonly WrongConfig[] = [
       "}",
     ),
     messages: [
-      'klb.conf:4:1: a service block starts inside the one of line 1; close that one with a line "}" first',
+      'klb.conf:4:1: a service block starts inside the one at klb.conf:1:1; close that one with a line "}" first',
     ],
   },
   {
