@@ -8,6 +8,7 @@
  * @module
  */
 import type { Config, ServiceConfig } from "./config/schema.ts";
+import { countEnded } from "./ipvs/connections.ts";
 import { type Family, familyOf } from "./model/address.ts";
 import {
   destinationKey,
@@ -46,6 +47,8 @@ export interface IpvsTable {
 export interface DaemonOptions {
   readonly config: Config;
   readonly ipvs: IpvsTable;
+  /** The text of `/proc/net/ip_vs_conn`. */
+  readonly readConnections: () => Promise<string>;
   /** Starts discovery; it ends when what is returned is disposed. */
   readonly startDiscovery: (
     queries: readonly BrowseQuery[],
@@ -65,6 +68,12 @@ export interface DaemonOptions {
 
 /** How often the kernel's table is read to find what others changed, in milliseconds. */
 export const resyncInterval = 5000;
+
+/**
+ * The kernel walks its whole connection table to list it; with more connections than this it is
+ * left alone, and a draining destination waits until the kernel has forgotten the last one.
+ */
+const listableConnections = 50_000;
 
 /** The first retry after a failed step; each later one doubles up to {@link resyncInterval}. */
 const firstRetry = 100;
@@ -101,6 +110,8 @@ class ServiceRuntime {
   drains: Drains = new Map();
   readAt = -Infinity;
   recheckAt = Infinity;
+  /** Connections that have ended, by destination, where somebody looked. */
+  ended: ReadonlyMap<string, number> = new Map();
   #desired: DesiredService | undefined;
 
   constructor(config: ServiceConfig, settings: VirtualServiceSettings, pool: Pool) {
@@ -223,6 +234,7 @@ class Daemon implements AsyncDisposable {
     try {
       if (now >= this.#resyncAt) await this.#resync();
       else await this.#readDraining(now);
+      await this.#lookForEnded();
       await this.#pass(true);
     } catch (error) {
       this.#tellFailure("reading the kernel's table", (error as Error).message);
@@ -256,6 +268,40 @@ class Daemon implements AsyncDisposable {
     }
   }
 
+  /** Finds out whether the inactive connections of draining destinations have really ended. */
+  async #lookForEnded(): Promise<void> {
+    const wanted = new Set<string>();
+    const draining: { service: ServiceRuntime; destination: string; object: string }[] = [];
+    for (const service of this.#reread.keys()) {
+      service.ended = new Map();
+      for (const destination of service.drains.keys()) {
+        const counters = this.#table.get(service.key)?.destinations.get(destination)?.counters;
+        if (!counters || counters.activeConnections > 0 || counters.inactiveConnections === 0) {
+          continue;
+        }
+        const object = `${service.key} -> ${destination}`;
+        wanted.add(object);
+        draining.push({ service, destination, object });
+      }
+    }
+    if (wanted.size === 0 || this.#countConnections() > listableConnections) return;
+    const counts = countEnded(await this.#options.readConnections(), wanted);
+    for (const { service, destination, object } of draining) {
+      const ended = counts.get(object);
+      if (ended) service.ended = new Map([...service.ended, [destination, ended]]);
+    }
+  }
+
+  #countConnections(): number {
+    let connections = 0;
+    for (const { destinations } of this.#table.values()) {
+      for (const { counters } of destinations.values()) {
+        connections += counters.activeConnections + counters.inactiveConnections;
+      }
+    }
+    return connections;
+  }
+
   // --- writing
 
   /** Plans every service that may need it and does the steps, all in one go. */
@@ -269,6 +315,7 @@ class Daemon implements AsyncDisposable {
         actual,
         readAt: service.readAt,
         drains: service.drains,
+        ended: service.ended,
       };
       const plan = planService(service.desired, observation, now);
       service.drains = plan.drains;

@@ -30,7 +30,7 @@ function* sourceFiles(directory: string): Iterable<string> {
 
 const modules: Module[] = [...sourceFiles(root)].map((file) => {
   const text = Deno.readTextFileSync(file);
-  const comment = /^(?:#!.*\n)?\/\*\*[\s\S]*?\*\//.exec(text)?.[0] ?? "";
+  const comment = /^(?:\/\/.*\n)*\/\*\*[\s\S]*?\*\//.exec(text)?.[0] ?? "";
   const imports = [...text.matchAll(/^(?:import|export)\b[^;]*?from "([^"]+)"/gm)]
     .concat([...text.matchAll(/\bimport\("([^"]+)"\)/g)])
     .map(([, specifier]) =>
@@ -123,7 +123,9 @@ Deno.test("imports lead to files that exist", () => {
 
 Deno.test("every module of the product says what it is for", () => {
   expectNone(
-    code.filter(({ text }) => !/^\/\*\*[\s\S]*?@module\n \*\//.test(text)).map(({ path }) => path),
+    code.filter(({ text }) => !/^(?:\/\/.*\n)*\/\*\*[\s\S]*?@module\n \*\//.test(text)).map((
+      { path },
+    ) => path),
   );
 });
 

@@ -80,6 +80,7 @@ export function runCommand(openPlatform: () => Platform & Disposable): Command {
         await runDaemon({
           config,
           ipvs,
+          readConnections: () => Deno.readTextFile("/proc/net/ip_vs_conn"),
           now,
           signal,
           log,

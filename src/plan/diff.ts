@@ -28,6 +28,11 @@ export interface Observation {
   /** When its connection counters were read, in monotonic milliseconds. */
   readonly readAt: number;
   readonly drains: Drains;
+  /**
+   * By destination key, how many of the inactive connections have ended and are kept by the kernel
+   * for stray packets only; counted after the counters were read. Absent: unknown.
+   */
+  readonly ended?: ReadonlyMap<string, number>;
 }
 
 /** The outcome of planning one virtual service. */
@@ -86,7 +91,8 @@ export function planService(desired: DesiredService, observed: Observation, now:
       });
       continue;
     }
-    const verdict = drainVerdict(state, since, observed.readAt, desired.drainTimeout, now);
+    const ended = observed.ended?.get(key) ?? 0;
+    const verdict = drainVerdict(state, ended, since, observed.readAt, desired.drainTimeout, now);
     if (verdict === undefined) {
       drains.set(key, since);
       recheckAt = Math.min(recheckAt, Math.max(now, since) + drainInterval);
@@ -105,6 +111,7 @@ export function planService(desired: DesiredService, observed: Observation, now:
 /** Why a quiesced destination may go now, or undefined while it may not. */
 function drainVerdict(
   { counters }: DestinationState,
+  ended: number,
   since: number,
   readAt: number,
   timeout: number,
@@ -112,9 +119,11 @@ function drainVerdict(
 ): string | undefined {
   if (now - since < drainInterval) return undefined;
   const { activeConnections, inactiveConnections, persistentConnections } = counters;
-  const connections = activeConnections + inactiveConnections;
+  const connections = activeConnections + Math.max(0, inactiveConnections - ended);
   // Counters from before it was quiesced say nothing: connections may have come in between.
-  if (readAt > since && connections + persistentConnections === 0) return "it is idle";
+  if (readAt > since && connections + persistentConnections === 0) {
+    return inactiveConnections === 0 ? "it is idle" : "its connections have ended";
+  }
   if (now - since < timeout) return undefined;
   return `its drain time of ${timeout / 1000} s is over, with ${connections} connections left`;
 }

@@ -65,6 +65,8 @@ class DaemonBench implements AsyncDisposable {
   readonly statuses: string[] = [];
   ready = false;
   discoveryClosed = false;
+  /** What /proc/net/ip_vs_conn says. */
+  connections = "";
   readonly #abort = new AbortController();
   /** Added to the real clock, so that a test need not wait. */
   #ahead = 0;
@@ -88,6 +90,7 @@ class DaemonBench implements AsyncDisposable {
     this.#done = runDaemon({
       config,
       ipvs,
+      readConnections: () => Promise.resolve(this.connections),
       log,
       now: () => performance.now() + this.#ahead,
       signal: this.#abort.signal,
@@ -188,6 +191,26 @@ Deno.test("a goodbye quiesces, and the destination goes when its connections hav
   });
   bench.advance(1500);
   await bench.expectWeights({ "10.0.0.2:80": 1 });
+});
+
+Deno.test("connections that the kernel keeps only for stray packets do not hold a destination", async () => {
+  await using bench = new DaemonBench();
+  await bench.start();
+  bench.emit(found("a", [target(80, ["10.0.0.1"])]), settled());
+  await bench.expectWeights({ "10.0.0.1:80": 1 });
+  const endpoint = { address: ip("10.0.0.1"), port: 80 };
+  bench.kernel.setCounters(virtualId, endpoint, { inactiveConnections: 2 });
+  bench.connections = "TCP C0000263 8D1C C000020A 0050 0A000001 0050 TIME_WAIT 104\n" +
+    "TCP C0000263 8D1D C000020A 0050 0A000001 0050 FIN_WAIT 50\n";
+  bench.emit(lost("a"));
+  await bench.expectWeights({ "10.0.0.1:80": 0 });
+  bench.advance(1500);
+  bench.advance(1500);
+  await bench.expectWeights({ "10.0.0.1:80": 0 });
+  bench.connections = bench.connections.replace("FIN_WAIT", "CLOSE");
+  bench.advance(1500);
+  await bench.expectWeights({});
+  assert.equal(bench.logged("info", /deleted .*its connections have ended/).length, 1);
 });
 
 Deno.test("the start adopts: nothing is flushed, foreign services are left alone", async () => {

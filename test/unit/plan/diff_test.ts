@@ -46,15 +46,21 @@ class Bench {
   }
 
   /** What a read would find: these many connections. */
-  read(now: number, connections: Record<string, number> = {}): void {
+  read(
+    now: number,
+    active: Readonly<Record<string, number>> = {},
+    inactive: Readonly<Record<string, number>> = {},
+  ): void {
     this.readAt = now;
-    for (const [endpoint, activeConnections] of Object.entries(connections)) {
+    for (const endpoint of Object.keys({ ...active, ...inactive })) {
       const destinations = this.table.get(key)!.destinations as Map<string, DestinationState>;
       const { destination } = destinations.get(endpoint)!;
-      destinations.set(endpoint, {
-        destination,
-        counters: { activeConnections, inactiveConnections: 0, persistentConnections: 0 },
-      });
+      const counters = {
+        activeConnections: active[endpoint] ?? 0,
+        inactiveConnections: inactive[endpoint] ?? 0,
+        persistentConnections: 0,
+      };
+      destinations.set(endpoint, { destination, counters });
     }
   }
 
@@ -137,6 +143,24 @@ Deno.test("when the drain time is over it goes with its connections, and says ho
   const [step] = bench.plan(1000 + drainTimeout);
   assert.equal(step?.op, "delete-destination");
   assert.match(step!.reason, /no longer announced .* drain time of 60 s is over, with 7 connect/);
+});
+
+Deno.test("ended connections do not hold a destination, live ones among them do", () => {
+  const bench = new Bench();
+  bench.pool.handle(found("a", [target(80, ["10.0.0.1"])]));
+  bench.pass(0);
+  bench.pool.handle(lost("a"));
+  bench.pass(1000);
+  bench.read(5000, {}, { "10.0.0.1:80": 5 });
+  const observation = { actual: bench.table.get(key), readAt: 5000, drains: bench.drains };
+  const plan = (ended: number) =>
+    planService(
+      bench.desired(),
+      { ...observation, ended: new Map([["10.0.0.1:80", ended]]) },
+      5000,
+    );
+  assert.deepEqual(plan(4).steps, []);
+  assert.match(plan(5).steps[0]!.reason, /its connections have ended/);
 });
 
 Deno.test("adopted destinations stay until discovery has settled, those that said goodbye do not", () => {
