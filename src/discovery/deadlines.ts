@@ -16,18 +16,35 @@ export interface Timed {
 /** The starting fields of a {@link Timed}. */
 export const neverDue = { dueAt: Infinity, queuedAt: Infinity } as const;
 
+interface Place<T> {
+  readonly at: number;
+  readonly item: T;
+}
+
+/** Outdated places that are tolerated before the queue is rebuilt without them. */
+const slack = 64;
+
 /**
  * A queue by deadline. Postponing costs nothing and leaves nothing behind: an item is looked at
  * when its earlier deadline passes and filed again, so a record renewed ten thousand times a second
- * occupies one place.
+ * occupies one place. Cancelling or bringing forward leaves an outdated place behind; when those
+ * outnumber the items they are swept out, so that no announcer can make the queue grow.
  */
 export class Deadlines<T extends Timed> {
-  readonly #queue = new TinyQueue<{ at: number; item: T }>([], (a, b) => a.at - b.at);
+  #queue = newQueue<T>([]);
+  /** Items that are due at some time. */
+  #due = 0;
+
+  /** Places in the queue, outdated ones included: what it costs in memory. */
+  get length(): number {
+    return this.#queue.length;
+  }
 
   /** Makes `item` due at `at` and at no other time. */
   set(item: T, at: number): void {
-    item.dueAt = at;
+    this.#setDue(item, at);
     if (at < item.queuedAt) this.#file(item, at);
+    if (this.#queue.length > 2 * this.#due + slack) this.#sweep();
   }
 
   /** The earliest deadline, or Infinity. */
@@ -49,13 +66,32 @@ export class Deadlines<T extends Timed> {
     if (this.next() > now) return undefined;
     const item = this.#queue.pop()?.item;
     if (!item) return undefined;
-    item.dueAt = Infinity;
+    this.#setDue(item, Infinity);
     item.queuedAt = Infinity;
     return item;
+  }
+
+  #setDue(item: T, at: number): void {
+    if (item.dueAt !== Infinity) this.#due--;
+    if (at !== Infinity) this.#due++;
+    item.dueAt = at;
   }
 
   #file(item: T, at: number): void {
     item.queuedAt = at;
     this.#queue.push({ at, item });
   }
+
+  #sweep(): void {
+    const items = new Set(this.#queue.data.map(({ item }) => item));
+    for (const item of items) {
+      item.queuedAt = item.dueAt;
+      if (item.dueAt === Infinity) items.delete(item);
+    }
+    this.#queue = newQueue([...items].map((item) => ({ at: item.dueAt, item })));
+  }
+}
+
+function newQueue<T>(places: Place<T>[]): TinyQueue<Place<T>> {
+  return new TinyQueue(places, (a, b) => a.at - b.at);
 }

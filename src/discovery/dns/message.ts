@@ -11,14 +11,7 @@
  * @module
  */
 import { type Ip, ipFromBytes, ipToBytes } from "../../model/address.ts";
-import {
-  escapeLabel,
-  foldName,
-  labelToBytes,
-  maxLabelBytes,
-  maxNameBytes,
-  splitName,
-} from "./name.ts";
+import { escapeLabel, labelToBytes, maxLabelBytes, maxNameBytes, splitName } from "./name.ts";
 
 /** Record types by number (RFC 1035 3.2.2, RFC 3596, RFC 2782, RFC 4034). */
 export const RecordType = {
@@ -102,14 +95,27 @@ export function decodeMessage(packet: Uint8Array): Message | undefined {
   return new Decoder(packet).message();
 }
 
-/** Thrown and caught inside this file only: one record is malformed. */
-class Malformed extends Error {}
+/** Thrown and caught inside this file only: one record is malformed. Collects no stack: it is usual. */
+class Malformed {}
+
+interface ReadName {
+  readonly text: string;
+  /** Length on the wire without compression. */
+  readonly bytes: number;
+  /** Offset of what follows. */
+  readonly next: number;
+}
 
 class Decoder {
   readonly #packet: Uint8Array;
   readonly #view: DataView;
   #offset = 0;
   #skipped = 0;
+  /**
+   * Names that pointers led to, null where malformed. Many point to the same, and reading that each
+   * time anew would cost 20 ms for a packet made for it.
+   */
+  readonly #pointedAt = new Map<number, ReadName | null>();
 
   constructor(packet: Uint8Array) {
     this.#packet = packet;
@@ -251,42 +257,55 @@ class Decoder {
     return types;
   }
 
+  #name(end: number): string {
+    const { text, next } = this.#readName(this.#offset, end, 0);
+    this.#offset = next;
+    return text;
+  }
+
   /**
    * A name that may end in a pointer (RFC 1035 4.1.4). Pointers must lead backwards, which rules
-   * out loops; together with the 255 bytes a name may have, that bounds the work.
+   * out loops; no more of them may follow each other than a name can have labels, and what one
+   * leads to is read once. That bounds the work by the size of the packet.
    */
-  #name(end: number): string {
+  #readName(start: number, limit: number, hops: number): ReadName {
     const packet = this.#packet;
-    let offset = this.#offset;
-    let limit = end;
-    let after = -1;
+    let offset = start;
+    let text = "";
     let bytes = 1;
-    let name = "";
     for (;;) {
       if (offset >= limit) throw new Malformed();
       const length = packet[offset]!;
-      if (length === 0) {
-        this.#offset = after < 0 ? offset + 1 : after;
-        return name;
-      }
+      if (length === 0) return { text, bytes, next: offset + 1 };
       if (length >= 0xc0) {
         if (offset + 2 > limit) throw new Malformed();
         const target = (length & 0x3f) << 8 | packet[offset + 1]!;
-        if (target >= offset || target < 12) throw new Malformed();
-        if (after < 0) after = offset + 2;
-        // What is pointed at lies before the pointer and may not run into it.
-        limit = offset;
-        offset = target;
-        continue;
+        if (target >= offset || target < 12 || hops === maxNameBytes >> 1) throw new Malformed();
+        const rest = this.#readPointedAt(target, offset, hops + 1);
+        bytes += rest.bytes - 1;
+        if (bytes > maxNameBytes) throw new Malformed();
+        if (text !== "" && rest.text !== "") text += ".";
+        return { text: text + rest.text, bytes, next: offset + 2 };
       }
       bytes += length + 1;
       if (length > maxLabelBytes || offset + 1 + length > limit || bytes > maxNameBytes) {
         throw new Malformed();
       }
       const label = escapeLabel(packet.subarray(offset + 1, offset + 1 + length));
-      name = name === "" ? label : name + "." + label;
+      text = text === "" ? label : text + "." + label;
       offset += 1 + length;
     }
+  }
+
+  /** What is pointed at lies before the pointer, at `limit`, and may not run into it. */
+  #readPointedAt(target: number, limit: number, hops: number): ReadName {
+    const known = this.#pointedAt.get(target);
+    if (known) return known;
+    if (known === null) throw new Malformed();
+    this.#pointedAt.set(target, null);
+    const name = this.#readName(target, limit, hops);
+    this.#pointedAt.set(target, name);
+    return name;
   }
 
   #u16(): number {
@@ -335,7 +354,10 @@ export class MessageEncoder {
   #bytes = new Uint8Array(512);
   #view = new DataView(this.#bytes.buffer);
   #length = 12;
-  /** Folded suffix -> offset, for compression. */
+  /**
+   * Suffix -> offset, for compression. Letters in the other case are not taken for the same, as
+   * they might be (RFC 1035 2.3.3): a name arrives as it was written.
+   */
   #suffixes = new Map<string, number>();
   readonly #counts = { questions: 0, answers: 0, authorities: 0, additionals: 0 };
 
@@ -454,7 +476,7 @@ export class MessageEncoder {
   #name(name: string): void {
     const labels = splitName(name);
     let bytes = 1;
-    let suffix = foldName(name);
+    let suffix = name;
     for (const label of labels) {
       const known = this.#suffixes.get(suffix);
       if (known !== undefined) {

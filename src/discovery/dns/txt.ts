@@ -4,7 +4,7 @@
  * @module
  */
 
-const utf8 = new TextDecoder();
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
  * Keys are lower-cased (they are case-insensitive) and the first of equals wins. A string without
