@@ -74,9 +74,17 @@ async function main(args: readonly string[], context: CommandContext): Promise<n
     }
     return await command.run(rest, context);
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    context.err(`klb: ${error.message}`);
-    return Exit.usage;
+    if (error instanceof UsageError) {
+      const known = name !== "help" && commands.some((command) => command.name === name);
+      const more = known ? `; "klb help ${name}" says what it takes` : "";
+      context.err(`klb: ${error.message}${more}`);
+      return Exit.usage;
+    }
+    if (error instanceof Deno.errors.NotCapable) {
+      context.err(`klb: Deno keeps klb from working: ${error.message.split("\n")[0]}`);
+      return Exit.unavailable;
+    }
+    throw error;
   }
 }
 

@@ -48,6 +48,10 @@ export function parseArguments(
         `unknown option ${unknown[1]}${unknown[2]}` + (near ? `; did you mean --${near}?` : ""),
       );
     }
-    throw new UsageError(message.split(". ")[0]!.replace(/\.$/, ""));
+    const stray = /Unexpected argument '([^']*)'/.exec(message);
+    if (stray) throw new UsageError(`unexpected argument ${stray[1]}`);
+    const missing = /Option '(?:-\w, )?(--[^ ']+)[^']*' argument missing/.exec(message);
+    if (missing) throw new UsageError(`${missing[1]} wants a value`);
+    throw new UsageError(message.split("\n")[0]!.replace(/\.$/, ""));
   }
 }
