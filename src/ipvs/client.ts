@@ -1,5 +1,5 @@
 /**
- * Reads and changes the kernel's IPVS table over a generic netlink socket.
+ * Reads and changes the kernel's IPVS table over a generic netlink socket. [shell]
  *
  * What is known of the kernel (net/netfilter/ipvs/ip_vs_ctl.c, net/netlink/af_netlink.c) and used:
  *
@@ -335,7 +335,7 @@ export class IpvsClient implements Disposable {
         outcomes[index] = stepFailure(step, errnoOf(error), undefined, hint, error);
       }
     }
-    return outcomes.filter((outcome) => outcome !== undefined && outcome !== "taken");
+    return outcomes.filter(isFailure);
   }
 
   /** Writes steps from `start` on until the batch is full; those that cannot be written have failed. */
@@ -386,21 +386,12 @@ export class IpvsClient implements Disposable {
         if (!overrun || ++lost > dumpAttempts) throw error;
       }
     }
-    const unknown: number[] = [];
-    for (let index = batch.start; index < batch.end; index++) {
-      if (outcomes[index] !== undefined) continue;
-      if (lost > 0) unknown.push(index);
-      else outcomes[index] = "taken";
-    }
-    if (unknown.length > 0) await this.#confirm(unknown, steps, outcomes);
+    if (lost > 0) await this.#confirm(batch, steps, outcomes);
+    for (let index = batch.start; index < batch.end; index++) outcomes[index] ??= "taken";
   }
 
-  /** Looks in the kernel's table for what steps with lost answers have done. */
-  async #confirm(
-    unknown: readonly number[],
-    steps: readonly Step[],
-    outcomes: Outcome[],
-  ): Promise<void> {
+  /** Looks in the kernel's table for what the steps of a batch whose answers were lost have done. */
+  async #confirm(batch: Batch, steps: readonly Step[], outcomes: Outcome[]): Promise<void> {
     interface Expected {
       readonly id: VirtualServiceId;
       service: number | undefined;
@@ -408,7 +399,8 @@ export class IpvsClient implements Disposable {
     }
     // The last step on an object says what the table should show; it answers for the earlier ones.
     const expected = new Map<string, Expected>();
-    for (const index of unknown) {
+    for (let index = batch.start; index < batch.end; index++) {
+      if (isFailure(outcomes[index])) continue;
       const step = steps[index]!;
       const id = stepServiceId(step);
       const key = serviceKey(id);
@@ -421,34 +413,32 @@ export class IpvsClient implements Disposable {
         if (step.op === "delete-service") entry.destinations.clear();
       }
     }
-    const wrong = new Set<number>();
+    const check = (index: number, right: boolean) => {
+      if (outcomes[index] !== undefined || right) return;
+      const hint = "the kernel's table does not show the change";
+      outcomes[index] = stepFailure(steps[index]!, Errno.ENOBUFS, undefined, hint);
+    };
     for (const { id, service, destinations } of expected.values()) {
-      if (service !== undefined) {
+      if (service !== undefined && outcomes[service] === undefined) {
         const step = steps[service]!;
         const found = await this.#readService(id);
-        const right = "service" in step ? found && sameService(found, step.service) : !found;
-        if (!right) wrong.add(service);
+        check(
+          service,
+          "service" in step ? found !== undefined && sameService(found, step.service) : !found,
+        );
       }
-      if (destinations.size === 0) continue;
+      if (![...destinations.values()].some((index) => outcomes[index] === undefined)) continue;
       const found = await this.#readDestinations(id);
       for (const [key, index] of destinations) {
         const step = steps[index]!;
         const state = found.get(key);
-        const right = step.op === "add-destination" || step.op === "edit-destination"
-          ? state && sameDestination(state.destination, step.destination)
-          : !state;
-        if (!right) wrong.add(index);
+        check(
+          index,
+          step.op === "add-destination" || step.op === "edit-destination"
+            ? state !== undefined && sameDestination(state.destination, step.destination)
+            : !state,
+        );
       }
-    }
-    for (const index of unknown) {
-      outcomes[index] = wrong.has(index)
-        ? stepFailure(
-          steps[index]!,
-          Errno.ENOBUFS,
-          undefined,
-          "the kernel's table does not show the change",
-        )
-        : "taken";
     }
   }
 
@@ -526,6 +516,10 @@ interface Subject {
 
 /** What became of a step; undefined while that is unknown. */
 type Outcome = StepFailure | "taken" | undefined;
+
+function isFailure(outcome: Outcome): outcome is StepFailure {
+  return outcome !== undefined && outcome !== "taken";
+}
 
 /** Steps in one datagram. The step at index i has the sequence number `first + i - start`. */
 interface Batch {

@@ -118,25 +118,30 @@ export class MessageWriter {
   }
 
   u8(type: number, value: number): void {
-    this.#bytes[this.#attribute(type, 1)] = value;
+    const at = this.#attribute(type, 1);
+    this.#bytes[at] = value;
   }
 
   u16(type: number, value: number): void {
-    this.#view.setUint16(this.#attribute(type, 2), value, true);
+    const at = this.#attribute(type, 2);
+    this.#view.setUint16(at, value, true);
   }
 
   /** In network order. */
   u16be(type: number, value: number): void {
-    this.#view.setUint16(this.#attribute(type, 2), value, false);
+    const at = this.#attribute(type, 2);
+    this.#view.setUint16(at, value, false);
   }
 
   u32(type: number, value: number): void {
-    this.#view.setUint32(this.#attribute(type, 4), value, true);
+    const at = this.#attribute(type, 4);
+    this.#view.setUint32(at, value, true);
   }
 
   /** In network order. */
   u32be(type: number, value: number): void {
-    this.#view.setUint32(this.#attribute(type, 4), value, false);
+    const at = this.#attribute(type, 4);
+    this.#view.setUint32(at, value, false);
   }
 
   /** Two u32 in one attribute. */
@@ -175,7 +180,10 @@ export class MessageWriter {
     this.#bytes[at + length] = 0;
   }
 
-  /** Writes an attribute's header, zeroes its padding; returns where its value goes. */
+  /**
+   * Writes an attribute's header, zeroes its padding; returns where its value goes. May replace the
+   * buffer: call it before that is looked at.
+   */
   #attribute(type: number, length: number): number {
     const total = attributeHeaderLength + length;
     if (total > 0xffff) throw new RangeError(`attribute of ${length} bytes`);

@@ -4,7 +4,7 @@ import { IpvsClient } from "../../../src/ipvs/client.ts";
 import { NetlinkError } from "../../../src/ipvs/error.ts";
 import { destinationKey, serviceKey } from "../../../src/model/ipvs.ts";
 import type { Step } from "../../../src/model/step.ts";
-import { address, destination, service, step } from "./fixtures.ts";
+import { address, destination, service, step } from "../../fakes/ipvs_objects.ts";
 
 const web = address("192.0.2.1", 80);
 const worker = destination("10.0.0.1", 8080);

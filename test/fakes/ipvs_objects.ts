@@ -3,15 +3,15 @@
  *
  * @module
  */
-import { type Ip, parseIp } from "../../../src/model/address.ts";
+import { type Ip, parseIp } from "../../src/model/address.ts";
 import {
   type Destination,
   noTunnel,
   type Protocol,
   type VirtualService,
   type VirtualServiceId,
-} from "../../../src/model/ipvs.ts";
-import type { Step } from "../../../src/model/step.ts";
+} from "../../src/model/ipvs.ts";
+import type { Step } from "../../src/model/step.ts";
 
 /** The canonical address of a text that is known to be one. */
 export function ip(text: string): Ip {
