@@ -38,6 +38,15 @@ export class LabError extends Error {
   }
 }
 
+/** What is thrown when the job's time is over. */
+export function overtime(job: Job): LabError {
+  return new LabError(
+    `the command did not end within ${formatDuration(job.timeoutMs)} and was ended ` +
+      `(--timeout sets the limit): ${job.command.join(" ") || "the shell"}`,
+    exitTimeout,
+  );
+}
+
 /** Quotes a word for the POSIX shell. */
 export function shellQuote(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { exitTimeout, formatDuration, type Job, jobScript, LabError } from "./job.ts";
+import { type Job, jobScript, LabError, overtime } from "./job.ts";
 
 /**
  * Runs the job; every process of it ends with it, since its process namespace does.
@@ -12,12 +12,15 @@ import { exitTimeout, formatDuration, type Job, jobScript, LabError } from "./jo
  * @throws {LabError} when the time is over.
  */
 export async function runNative(job: Job, signal: AbortSignal): Promise<number> {
-  // What the lab writes below /run (the names of network namespaces, sockets) and /tmp stays private.
+  // What the lab writes below /run (the names of network namespaces, sockets) and /tmp stays private;
+  // not so /tmp when the job itself lives there.
+  const needsTmp = [job.directory, job.out, ...Object.values(job.environment)]
+    .some((each) => each?.split(":").some((path) => path.startsWith("/tmp/")));
   const script = `
     mount --make-rprivate / &&
     mount -t tmpfs -o mode=755 run /run &&
     mkdir /run/netns /run/lock &&
-    mount -t tmpfs -o mode=1777 tmp /tmp &&
+    ${needsTmp ? "" : "mount -t tmpfs -o mode=1777 tmp /tmp &&"}
     mount -t proc proc /proc &&
     mount -t sysfs sysfs /sys &&
     ip link set lo up || exit 70
@@ -50,14 +53,7 @@ export async function runNative(job: Job, signal: AbortSignal): Promise<number> 
       // Already gone.
     }
   };
-  const timer = setTimeout(() =>
-    end(
-      new LabError(
-        `the command did not end within ${formatDuration(job.timeoutMs)} and was ended ` +
-          `(--timeout sets the limit): ${job.command.join(" ") || "the shell"}`,
-        exitTimeout,
-      ),
-    ), job.timeoutMs);
+  const timer = setTimeout(() => end(overtime(job)), job.timeoutMs);
   const aborted = () => end(new LabError("ended by a signal", 130));
   signal.addEventListener("abort", aborted);
   const status = await child.status;

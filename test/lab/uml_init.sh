@@ -32,7 +32,6 @@ mkdir -p dev/pts dev/shm tmp run lib/modules
 mount -t devpts -o mode=620,ptmxmode=666 devpts dev/pts
 mount -t tmpfs -o mode=1777 shm dev/shm
 mount -t tmpfs -o mode=755 run run
-mount -t tmpfs -o mode=1777 tmp tmp
 mkdir run/lock run/netns run/klb-lab
 mount -t hostfs -o "$run" klb-lab run/klb-lab || fail "cannot mount $run"
 ln -sfn /proc/self/fd dev/fd

@@ -74,7 +74,7 @@ function watch({ namespace, periodMicroseconds, stop }: WitnessOptions): void {
   const stopping = new Int32Array(stop);
   const { socket, table } = inNamespace(namespace, () => ({
     socket: packetSocket(),
-    table: openDescriptor("/proc/thread-self/net/ip_vs"),
+    table: openTable(),
   }));
   const pollFd = new Uint8Array(8);
   const pollView = new DataView(pollFd.buffer);
@@ -96,6 +96,7 @@ function watch({ namespace, periodMicroseconds, stop }: WitnessOptions): void {
         tell(message.sighting(length));
       }
     }
+    if (table < 0) continue;
     const read = Number(pread(table, current, BigInt(size), 0n));
     if (read === size) {
       current = new Uint8Array(size *= 2);
@@ -108,7 +109,16 @@ function watch({ namespace, periodMicroseconds, stop }: WitnessOptions): void {
     }
   }
   close(socket);
-  close(table);
+  if (table >= 0) close(table);
+}
+
+/** The table's descriptor; -1 in a kernel without IPVS, where packets can still be watched. */
+function openTable(): number {
+  try {
+    return openDescriptor("/proc/thread-self/net/ip_vs");
+  } catch {
+    return -1;
+  }
 }
 
 function same(previous: Uint8Array, current: Uint8Array, length: number): boolean {
