@@ -14,9 +14,8 @@ import {
   queryKey,
 } from "../../model/instance.ts";
 import { decodeMessage } from "../dns/message.ts";
-import { foldName } from "../dns/name.ts";
-import { departureDelay } from "./cache.ts";
-import { Link } from "./link.ts";
+import { foldName, isEncodable } from "../dns/name.ts";
+import { Link, type LinkCounters, type LinkSize } from "./link.ts";
 
 /** An interface mDNS can run on. */
 export interface LinkInterface {
@@ -38,7 +37,8 @@ export interface TransmitPacket {
 }
 
 /** What the browser counted since it was made. */
-export interface BrowserCounters {
+export interface BrowserCounters extends LinkCounters {
+  /** Packets, our own that come back by multicast loopback included. */
   received: number;
   /** Larger than RFC 6762 17 allows, or shorter than a header. */
   malformedPackets: number;
@@ -79,8 +79,6 @@ interface LinkState {
   readonly link: Link;
   /** When it is given up after its interface went away; Infinity while it is there. */
   closesAt: number;
-  /** What we sent lately, to know it again when it comes back by multicast loopback. */
-  sent: { readonly at: number; readonly bytes: Uint8Array }[];
 }
 
 /** See the module. */
@@ -91,6 +89,7 @@ export class MdnsBrowser {
     malformedRecords: 0,
     wrongPort: 0,
     transmitted: 0,
+    refusedInstances: 0,
   };
   readonly #options: BrowserOptions;
   readonly #queries = new Map<string, Query>();
@@ -103,26 +102,52 @@ export class MdnsBrowser {
     this.#options = options;
   }
 
-  /** Starts to browse; events carry {@link queryKey} of the query. */
+  /**
+   * Starts to browse; events carry {@link queryKey} of the query. What is known already, because
+   * another query is about the same service, is told at once.
+   *
+   * @throws {RangeError} when the service name cannot be asked for.
+   */
   browse(query: BrowseQuery, now: number): void {
     const key = queryKey(query);
     if (this.#queries.has(key)) return;
-    const added: Query = {
-      key,
-      service: foldName(`${query.serviceType}.${query.domain}`),
-      interfaceName: query.interfaceName,
-      settled: false,
-    };
+    const service = foldName(`${query.serviceType}.${query.domain}`);
+    if (!isEncodable(service)) throw new RangeError(`${service} is not a DNS name`);
+    const added: Query = { key, service, interfaceName: query.interfaceName, settled: false };
     this.#queries.set(key, added);
-    const same = this.#byService.get(added.service);
+    const same = this.#byService.get(service);
     if (same) same.push(added);
-    else this.#byService.set(added.service, [added]);
+    else this.#byService.set(service, [added]);
     for (const { link } of this.#links.values()) {
-      if (covers(added, link)) link.browse(added.service, now);
+      if (!covers(added, link)) continue;
+      link.browse(service, now);
+      for (const instance of link.instancesOf(service)) {
+        this.#events.push({ type: "found", query: key, instance });
+      }
     }
+    this.#maybeSettled(added);
   }
 
-  /** An interface is there, or there again: asks on it. */
+  /** Ends a query: no event carries its key any more, and nothing is told of what it had found. */
+  stop(query: BrowseQuery): void {
+    const key = queryKey(query);
+    const ended = this.#queries.get(key);
+    if (!ended) return;
+    this.#queries.delete(key);
+    const others = this.#byService.get(ended.service)!.filter((other) => other !== ended);
+    if (others.length > 0) this.#byService.set(ended.service, others);
+    else this.#byService.delete(ended.service);
+    for (const { link } of this.#links.values()) {
+      if (!others.some((other) => covers(other, link))) link.stop(ended.service);
+    }
+    const kept = this.#events.filter((event) => event.query !== key);
+    this.#events.splice(0, this.#events.length, ...kept);
+  }
+
+  /**
+   * An interface is there, is there again, or has gained a socket: asks on it. If it was away, what
+   * was known of it is in doubt.
+   */
   interfaceUp(present: LinkInterface, now: number): void {
     const known = this.#links.get(present.index);
     if (known && known.link.name === present.name) {
@@ -131,8 +156,14 @@ export class MdnsBrowser {
       return;
     }
     if (known) this.#close(known);
-    const link = new Link(present.index, present.name, this.#options.families, this.#options);
-    this.#links.set(present.index, { link, closesAt: Infinity, sent: [] });
+    const link = new Link(
+      present.index,
+      present.name,
+      this.#options.families,
+      this.#options,
+      this.counters,
+    );
+    this.#links.set(present.index, { link, closesAt: Infinity });
     for (const query of this.#queries.values()) {
       if (covers(query, link)) link.browse(query.service, now);
     }
@@ -141,13 +172,33 @@ export class MdnsBrowser {
   /** An interface is gone. What was seen through it stays for {@link interfaceGrace}. */
   interfaceDown(interfaceIndex: number, now: number): void {
     const known = this.#links.get(interfaceIndex);
-    if (known && known.closesAt === Infinity) known.closesAt = now + interfaceGrace;
+    if (!known || known.closesAt !== Infinity) return;
+    known.closesAt = now + interfaceGrace;
+    known.link.pause();
+  }
+
+  /**
+   * An instance does not serve: unless it is heard of again within 10 s it is lost (RFC 6762 10.4).
+   * May be called as often as a health check fails.
+   */
+  reconfirm(instanceName: string, now: number): void {
+    for (const { link } of this.#links.values()) link.reconfirm(instanceName, now);
+  }
+
+  /** Time has passed that the clock did not count, as in a suspended machine: doubts everything. */
+  reconfirmAll(now: number): void {
+    for (const { link } of this.#links.values()) link.reconfirmAll(now);
+  }
+
+  /** What it holds, by interface index. */
+  sizes(): ReadonlyMap<number, LinkSize> {
+    return new Map([...this.#links].map(([index, { link }]) => [index, link.size]));
   }
 
   /** Takes in a datagram. Never throws, whatever it holds. */
   handlePacket(packet: ReceivedPacket, now: number): void {
     const state = this.#links.get(packet.interfaceIndex);
-    if (!state || isOwn(state, packet.bytes, now)) return;
+    if (!state) return;
     this.counters.received++;
     const message = decodeMessage(packet.bytes);
     if (!message) {
@@ -186,14 +237,12 @@ export class MdnsBrowser {
   }
 
   /** The next datagram to send, or undefined. */
-  pollTransmit(now: number): TransmitPacket | undefined {
-    for (const state of this.#links.values()) {
-      const bytes = state.link.pollTransmit();
+  pollTransmit(): TransmitPacket | undefined {
+    for (const { link } of this.#links.values()) {
+      const bytes = link.pollTransmit();
       if (!bytes) continue;
       this.counters.transmitted++;
-      state.sent = state.sent.filter(({ at }) => at > now - departureDelay);
-      state.sent.push({ at: now, bytes });
-      return { interfaceIndex: state.link.index, bytes };
+      return { interfaceIndex: link.index, bytes };
     }
     return undefined;
   }
@@ -242,11 +291,4 @@ export class MdnsBrowser {
 
 function covers(query: Query, link: Link): boolean {
   return query.interfaceName === "" || query.interfaceName === link.name;
-}
-
-function isOwn(state: LinkState, bytes: Uint8Array, now: number): boolean {
-  return state.sent.some((sent) =>
-    sent.at > now - departureDelay && sent.bytes.length === bytes.length &&
-    sent.bytes.every((byte, i) => byte === bytes[i])
-  );
 }

@@ -18,8 +18,6 @@ export interface CacheEntry extends Timed {
   readonly data: RecordData;
   /** Folded identity of the data. */
   readonly dataKey: string;
-  /** The responder marked the set as its own alone (cache-flush bit). */
-  readonly unique: boolean;
   /** When it was last heard. */
   readonly receivedAt: number;
   /** For how many milliseconds it is believed from then on. */
@@ -28,20 +26,37 @@ export interface CacheEntry extends Timed {
   readonly expiresAt: number;
   /** A goodbye was heard: it stays one second, unusable, so that it can be taken back. */
   readonly goodbye: boolean;
+  /** Outdated or in doubt: it goes soon unless it is heard again, and no known answer (7.1). */
+  readonly doubted: boolean;
 }
 
 interface MutableEntry extends CacheEntry {
-  unique: boolean;
   receivedAt: number;
   lifetime: number;
   expiresAt: number;
   goodbye: boolean;
-  /** How many of the four refresh queries are behind it. */
-  refreshes: number;
+  doubted: boolean;
+  /** When it is asked for again: at these shares of the span that starts at a time. */
+  askPoints: AskPoints;
+  /** How many of them are behind it. */
+  asked: number;
+}
+
+interface AskPoints {
+  readonly shares: readonly number[];
+  /** Monotonic milliseconds. */
+  readonly start: number;
+  /** Milliseconds. */
+  readonly span: number;
+  /** Share of the span that randomness adds at the most. */
+  readonly jitter: number;
 }
 
 /** What became of a record that was put. */
 export type PutResult = "new" | "renewed" | "revived" | "goodbye" | "ignored";
+
+/** How long a record in doubt has to be heard again (RFC 6762 10.4). */
+export const reconfirmTime = 10_000;
 
 /** A second: how long a goodbye or a flushed record stays (RFC 6762 10.1, 10.2). */
 export const departureDelay = 1000;
@@ -49,8 +64,23 @@ export const departureDelay = 1000;
 /** No announcer is believed for longer than this, whatever TTL it sends. */
 const longestLifetime = 24 * 3600 * 1000;
 
-/** When a record is asked for again, as shares of its lifetime (RFC 6762 5.2). */
+/** When a record is asked for again, as shares of its lifetime, and what is added (RFC 6762 5.2). */
 const refreshShares = [0.80, 0.85, 0.90, 0.95];
+const refreshJitter = 0.02;
+
+/**
+ * When a record in doubt is asked for, as shares of {@link reconfirmTime}. RFC 6762 10.4 wants two
+ * queries or more; the third is for links that lose packets. Pointers go first: their answers
+ * usually bring the other records along, and those need no queries then.
+ */
+const reconfirmShares = [0.1, 0.25, 0.6];
+const pointerReconfirmShares = [0, 0.15, 0.5];
+
+/**
+ * Records of one name and type: a host has no more addresses, an instance no more servers. Pointers
+ * are not limited by this; a service has many instances.
+ */
+const maxSetSize = 64;
 
 /** How the cache is bounded and where its jitter comes from. */
 export interface CacheOptions {
@@ -58,7 +88,7 @@ export interface CacheOptions {
   readonly random: () => number;
   /** Milliseconds after which an unconfirmed record is dropped even if its TTL is longer. */
   readonly maxLifetime: number;
-  /** Records kept; the one that expires soonest makes room. */
+  /** Records kept; the one that needs attention soonest makes room. */
   readonly maxRecords: number;
 }
 
@@ -69,6 +99,9 @@ export class RecordCache {
   readonly #deadlines = new Deadlines<MutableEntry>();
   readonly #evicted: MutableEntry[] = [];
   #size = 0;
+  /** Records heard together are asked for together: they share what is random. */
+  #drawn = 0;
+  #drawnAt = -Infinity;
 
   constructor(options: CacheOptions) {
     this.#options = options;
@@ -77,6 +110,11 @@ export class RecordCache {
   /** Number of records. */
   get size(): number {
     return this.#size;
+  }
+
+  /** Places the deadlines occupy: what they cost in memory. */
+  get deadlines(): number {
+    return this.#deadlines.length;
   }
 
   /** Every record of a name and type, goodbyes included. */
@@ -110,12 +148,19 @@ export class RecordCache {
     const lifetime = Math.min(record.ttl * 1000, this.#options.maxLifetime, longestLifetime);
     if (known) {
       const result = known.goodbye ? "revived" : "renewed";
-      known.unique = record.flush;
-      known.goodbye = false;
       this.#renew(known, lifetime, now);
       return result;
     }
-    this.#makeRoom();
+    const set = this.#sets.get(key);
+    if (record.data.kind !== "pointer" && set && set.size >= maxSetSize) {
+      this.#evict(oldestOf(set.values()));
+    }
+    while (this.#size >= this.#options.maxRecords) {
+      // The queue is by next look, which is close enough to "expires soonest".
+      const first = this.#deadlines.take(Infinity);
+      if (!first) break;
+      this.#evict(first);
+    }
     const entry: MutableEntry = {
       ...neverDue,
       name: record.name,
@@ -123,19 +168,42 @@ export class RecordCache {
       type: record.type,
       data: record.data,
       dataKey,
-      unique: record.flush,
       receivedAt: now,
       lifetime,
       expiresAt: now + lifetime,
       goodbye: false,
-      refreshes: 0,
+      doubted: false,
+      askPoints: noAskPoints,
+      asked: 0,
     };
-    let set = this.#sets.get(key);
-    if (!set) this.#sets.set(key, set = new Map());
-    set.set(dataKey, entry);
+    // Looked up again, since making room may have removed the set.
+    const home = this.#sets.get(key);
+    if (home) home.set(dataKey, entry);
+    else this.#sets.set(key, new Map([[dataKey, entry]]));
     this.#size++;
     this.#renew(entry, lifetime, now);
     return "new";
+  }
+
+  /**
+   * Doubts every record of a name and type, or only one: each is asked for and goes in
+   * {@link reconfirmTime} unless it is heard again (RFC 6762 10.4). Doubting twice changes nothing.
+   */
+  reconfirm(foldedName: string, type: number, now: number, dataKey?: string): void {
+    for (const entry of this.#sets.get(setKey(foldedName, type))?.values() ?? []) {
+      if (entry.doubted || (dataKey !== undefined && entry.dataKey !== dataKey)) continue;
+      this.#doubt(entry, now);
+    }
+  }
+
+  /** Doubts everything, as after a time in which nothing could be heard. */
+  reconfirmAll(now: number): void {
+    for (const set of this.#sets.values()) {
+      for (const entry of set.values()) {
+        // What is on its way out stays so; what was in doubt was asked for in vain.
+        if (entry.askPoints !== noAskPoints) this.#doubt(entry, now);
+      }
+    }
   }
 
   /**
@@ -146,6 +214,22 @@ export class RecordCache {
     for (const entry of this.#sets.get(setKey(foldedName, type))?.values() ?? []) {
       if (entry.receivedAt < now - departureDelay) this.#expireWithin(entry, now);
     }
+  }
+
+  /**
+   * True when the record may be told to responders so that they do not repeat it: at least half its
+   * life is left (RFC 6762 7.1), and it is not in doubt.
+   */
+  isKnownAnswer(entry: CacheEntry, now: number): boolean {
+    return !entry.doubted && (entry.expiresAt - now) * 2 >= entry.lifetime;
+  }
+
+  /** Forgets one record. */
+  removeOne(foldedName: string, type: number, dataKey: string): void {
+    const entry = this.#sets.get(setKey(foldedName, type))?.get(dataKey);
+    if (!entry) return;
+    this.#deadlines.set(entry, Infinity);
+    this.#delete(entry);
   }
 
   /** Forgets every record of a name and type. */
@@ -163,7 +247,10 @@ export class RecordCache {
     return this.#evicted.length > 0 ? -Infinity : this.#deadlines.next();
   }
 
-  /** Takes one record that has to be asked for again, or that has just expired and was removed. */
+  /**
+   * Takes one record that has to be asked for again, or that was removed because it expired or had
+   * to make room. A record that made room may be there again by now.
+   */
   takeDue(now: number): { readonly entry: CacheEntry; readonly expired: boolean } | undefined {
     const evicted = this.#evicted.pop();
     if (evicted) return { entry: evicted, expired: true };
@@ -173,9 +260,9 @@ export class RecordCache {
       this.#delete(entry);
       return { entry, expired: true };
     }
-    // A sleeping machine may have passed several refresh points: ask once, then go on from here.
-    while (this.#refreshAt(entry) <= now) entry.refreshes++;
-    this.#schedule(entry);
+    // A sleeping machine may have passed several of these points: ask once, then go on from here.
+    while (askAt(entry) <= now) entry.asked++;
+    this.#schedule(entry, now);
     return { entry, expired: false };
   }
 
@@ -183,27 +270,38 @@ export class RecordCache {
     entry.receivedAt = now;
     entry.lifetime = lifetime;
     entry.expiresAt = now + lifetime;
-    entry.refreshes = 0;
-    this.#schedule(entry);
+    entry.goodbye = false;
+    entry.doubted = false;
+    entry.askPoints = { shares: refreshShares, start: now, span: lifetime, jitter: refreshJitter };
+    entry.asked = 0;
+    this.#schedule(entry, now);
   }
 
   #expireWithin(entry: MutableEntry, now: number): void {
     // Never extending: a record that would have gone sooner still does.
     entry.expiresAt = Math.min(entry.expiresAt, now + departureDelay);
-    entry.refreshes = refreshShares.length;
-    this.#schedule(entry);
+    entry.doubted = true;
+    entry.askPoints = noAskPoints;
+    this.#schedule(entry, now);
   }
 
-  #schedule(entry: MutableEntry): void {
-    const jitter = entry.refreshes < refreshShares.length
-      ? this.#options.random() * 0.02 * entry.lifetime
-      : 0;
-    this.#deadlines.set(entry, Math.min(this.#refreshAt(entry) + jitter, entry.expiresAt));
+  #doubt(entry: MutableEntry, now: number): void {
+    entry.expiresAt = Math.min(entry.expiresAt, now + reconfirmTime);
+    entry.doubted = true;
+    const shares = entry.data.kind === "pointer" ? pointerReconfirmShares : reconfirmShares;
+    entry.askPoints = { shares, start: now, span: entry.expiresAt - now, jitter: 0 };
+    entry.asked = 0;
+    this.#schedule(entry, now);
   }
 
-  #refreshAt(entry: MutableEntry): number {
-    const share = refreshShares[entry.refreshes];
-    return share === undefined ? Infinity : entry.receivedAt + share * entry.lifetime;
+  #schedule(entry: MutableEntry, now: number): void {
+    if (now !== this.#drawnAt) {
+      this.#drawnAt = now;
+      this.#drawn = this.#options.random();
+    }
+    const { span, jitter } = entry.askPoints;
+    const at = askAt(entry) + this.#drawn * jitter * span;
+    this.#deadlines.set(entry, Math.min(at, entry.expiresAt));
   }
 
   #delete(entry: MutableEntry): void {
@@ -214,15 +312,28 @@ export class RecordCache {
     if (set.size === 0) this.#sets.delete(key);
   }
 
-  #makeRoom(): void {
-    while (this.#size >= this.#options.maxRecords) {
-      // The queue is by next look, which is close enough to "expires soonest".
-      const entry = this.#deadlines.take(Infinity);
-      if (!entry) return;
-      this.#delete(entry);
-      this.#evicted.push(entry);
-    }
+  #evict(entry: MutableEntry): void {
+    this.#deadlines.set(entry, Infinity);
+    this.#delete(entry);
+    this.#evicted.push(entry);
   }
+}
+
+const noAskPoints: AskPoints = { shares: [], start: 0, span: 0, jitter: 0 };
+
+/** The next time an entry is to be asked for, randomness not included; Infinity: no more. */
+function askAt({ askPoints: { shares, start, span }, asked }: MutableEntry): number {
+  const share = shares[asked];
+  return share === undefined ? Infinity : start + share * span;
+}
+
+function oldestOf(entries: Iterable<MutableEntry>): MutableEntry {
+  let oldest: MutableEntry | undefined;
+  for (const entry of entries) {
+    if (!oldest || entry.receivedAt < oldest.receivedAt) oldest = entry;
+  }
+  if (!oldest) throw new RangeError("the oldest of none");
+  return oldest;
 }
 
 function setKey(foldedName: string, type: number): string {

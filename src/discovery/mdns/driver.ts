@@ -38,6 +38,13 @@ export interface DriverOptions {
 /** How often the interfaces are looked at. */
 const interfaceInterval = 1000;
 
+/**
+ * Milliseconds by which the wall clock may run ahead of the monotonic one between two looks at the
+ * interfaces. More means that this machine, perhaps a virtual one, was suspended: Linux stops the
+ * monotonic clock then. A clock set by hand looks the same, and asking once too often does no harm.
+ */
+const clockTolerance = 5000;
+
 /** setTimeout fires at once above 2^31-1. */
 const longestTimer = 2 ** 31 - 1;
 
@@ -57,12 +64,16 @@ export class MdnsDriver implements AsyncDisposable {
   readonly #sockets = new Map<string, OpenSocket>();
   /** Interfaces the browser believes to be there. */
   readonly #present = new Set<number>();
+  /** Interfaces with a socket that nothing was asked through yet. */
+  readonly #gained = new Set<number>();
   readonly #complaints = new Map<string, string>();
   readonly #missing = new Set<string>();
   #interfaceTimer: ReturnType<typeof setTimeout> | undefined;
   #browserTimer: ReturnType<typeof setTimeout> | undefined;
   #browserTimerAt = Infinity;
   #scan: Promise<void> | undefined;
+  /** Wall clock minus monotonic clock, in milliseconds. */
+  #clockOffset = Infinity;
   #closed = false;
 
   private constructor(options: DriverOptions) {
@@ -101,7 +112,7 @@ export class MdnsDriver implements AsyncDisposable {
     if (this.#closed) return;
     const now = this.#options.now();
     if (this.#browser.nextDeadline() <= now) this.#browser.handleTimeout(now);
-    for (let packet; (packet = this.#browser.pollTransmit(now));) {
+    for (let packet; (packet = this.#browser.pollTransmit());) {
       for (const { link, socket } of this.#sockets.values()) {
         if (link.index === packet.interfaceIndex) socket.send(packet.bytes);
       }
@@ -159,7 +170,18 @@ export class MdnsDriver implements AsyncDisposable {
       if (this.#closed) return;
     }
     this.#tellBrowser();
+    this.#watchClock();
     this.#pump();
+  }
+
+  #watchClock(): void {
+    const now = this.#options.now();
+    const offset = Date.now() - now;
+    if (offset - this.#clockOffset > clockTolerance) {
+      this.#options.onNotice("info", "the clock has jumped; asking for everything again");
+      this.#browser.reconfirmAll(now);
+    }
+    this.#clockOffset = offset;
   }
 
   async #open(key: string, link: LinkInterface, family: Family): Promise<void> {
@@ -175,6 +197,7 @@ export class MdnsDriver implements AsyncDisposable {
       });
       if (this.#closed) return socket[Symbol.dispose]();
       this.#sockets.set(key, { link, family, socket });
+      this.#gained.add(link.index);
       this.#complaints.delete(key);
       this.#options.onNotice("info", `browsing on ${link.name} over ${family}`);
     } catch (error) {
@@ -193,10 +216,11 @@ export class MdnsDriver implements AsyncDisposable {
       this.#browser.interfaceDown(index, now);
     }
     for (const [index, { name }] of open) {
-      if (this.#present.has(index)) continue;
+      if (!this.#gained.has(index)) continue;
       this.#present.add(index);
       this.#browser.interfaceUp({ index, name }, now);
     }
+    this.#gained.clear();
   }
 
   /**

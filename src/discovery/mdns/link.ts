@@ -5,8 +5,7 @@
  *
  * @module
  */
-import type { Family, Ip } from "../../model/address.ts";
-import { compareIp } from "../../model/address.ts";
+import { compareIp, type Family, familyOf, type Ip } from "../../model/address.ts";
 import type { DepartureCause, ServiceInstance, Target } from "../../model/instance.ts";
 import { Deadlines, neverDue, type Timed } from "../deadlines.ts";
 import {
@@ -19,7 +18,7 @@ import {
 } from "../dns/message.ts";
 import { foldName, labelToText, splitName } from "../dns/name.ts";
 import { parseTxt } from "../dns/txt.ts";
-import { type CacheEntry, type CacheOptions, RecordCache } from "./cache.ts";
+import { type CacheEntry, type CacheOptions, reconfirmTime, RecordCache } from "./cache.ts";
 
 /** What a link tells about one service name (`_foo._tcp.local`). */
 export type LinkEvent =
@@ -41,6 +40,9 @@ export const settleDelay = 1000;
 const shortestInterval = 1000;
 const longestInterval = 3600 * 1000;
 
+/** Of {@link CacheOptions.maxRecords}: an instance has a PTR, an SRV, a TXT and some addresses. */
+const recordsPerInstance = 5;
+
 /** UDP payload that fits an Ethernet frame over IPv4 and IPv6 with room to spare. */
 const packetBytes = 1440;
 
@@ -56,6 +58,8 @@ interface Ask extends Timed {
   lastAt: number;
   /** When somebody else on the link last asked the same. */
   heardAt: number;
+  /** The last query was left to somebody else. */
+  suppressed: boolean;
 }
 
 interface Browsed extends Timed {
@@ -70,6 +74,24 @@ interface Known {
   readonly told: Map<string, string | undefined>;
   /** Folded hosts its SRV records point to. */
   hosts: Set<string>;
+  /** When it was last put in doubt on demand. */
+  reconfirmedAt: number;
+}
+
+/** What a link counts. */
+export interface LinkCounters {
+  /** Instances not taken in because there are too many and every one of them is resolved. */
+  refusedInstances: number;
+}
+
+/** What a link holds. Nothing of it may grow without end. */
+export interface LinkSize {
+  readonly records: number;
+  readonly instances: number;
+  readonly hosts: number;
+  readonly questions: number;
+  /** Places in the queues of deadlines. */
+  readonly deadlines: number;
 }
 
 /** See the module. */
@@ -83,12 +105,18 @@ export class Link {
   readonly #askDeadlines = new Deadlines<Ask>();
   readonly #browsed = new Map<string, Browsed>();
   readonly #settleDeadlines = new Deadlines<Browsed>();
+  readonly #counters: LinkCounters;
+  readonly #maxInstances: number;
   readonly #instances = new Map<string, Known>();
+  /** Instances without a server that has an address, oldest first: they make room for others. */
+  readonly #unresolved = new Set<string>();
   /** Folded host -> folded instances that point to it. */
   readonly #hosts = new Map<string, Set<string>>();
   readonly #dirty = new Set<string>();
-  /** When the next packet of first questions leaves, if in the future. */
+  /** When the next packet of questions leaves, if in the future. */
   #burstAt = -Infinity;
+  /** The interface is away: nothing can be asked. */
+  #paused = false;
   readonly #transmits: Uint8Array[] = [];
   readonly #events: LinkEvent[] = [];
 
@@ -97,12 +125,26 @@ export class Link {
     interfaceName: string,
     families: ReadonlySet<Family>,
     options: CacheOptions,
+    counters: LinkCounters,
   ) {
     this.index = interfaceIndex;
     this.name = interfaceName;
     this.#families = families;
     this.#random = options.random;
     this.#cache = new RecordCache(options);
+    this.#counters = counters;
+    this.#maxInstances = Math.max(1, Math.floor(options.maxRecords / recordsPerInstance));
+  }
+
+  /** How much it holds. */
+  get size(): LinkSize {
+    return {
+      records: this.#cache.size,
+      instances: this.#instances.size,
+      hosts: this.#hosts.size,
+      questions: this.#asks.size,
+      deadlines: this.#cache.deadlines + this.#askDeadlines.length + this.#settleDeadlines.length,
+    };
   }
 
   /** Starts to browse a service name such as `_foo._tcp.local`. */
@@ -128,11 +170,57 @@ export class Link {
     }
   }
 
-  /** Asks everything anew, as after the link was down. */
+  /** Every instance of a service that is there now, for somebody who comes later. */
+  *instancesOf(service: string): Iterable<ServiceInstance> {
+    const foldedName = foldName(service);
+    for (const known of this.#instances.values()) {
+      if (known.told.get(foldedName) === undefined) continue;
+      const instance = this.#resolve(known);
+      if (instance) yield instance;
+    }
+  }
+
+  /** The interface is away: nothing is asked, and nothing settles, until {@link restart}. */
+  pause(): void {
+    this.#paused = true;
+    for (const ask of this.#asks.values()) this.#askDeadlines.set(ask, Infinity);
+    for (const browsed of this.#browsed.values()) this.#settleDeadlines.set(browsed, Infinity);
+  }
+
+  /**
+   * Asks anew what is still asked. After a {@link pause}, everything known is in doubt as well:
+   * what left meanwhile said its goodbye to nobody (RFC 6762 10.3).
+   */
   restart(now: number): void {
+    if (this.#paused) this.#cache.reconfirmAll(now);
+    this.#paused = false;
     for (const ask of this.#asks.values()) {
+      if (!ask.recurring) continue;
       ask.count = 0;
-      this.#plan(ask, this.#initialAt(now));
+      this.#plan(ask, this.#burst(now));
+    }
+  }
+
+  /** Puts everything in doubt: what is not heard again within 10 s is lost. */
+  reconfirmAll(now: number): void {
+    this.#cache.reconfirmAll(now);
+  }
+
+  /**
+   * Puts an instance in doubt, since it does not serve (RFC 6762 10.4): unless its records are heard
+   * again within 10 s, it is lost. Asking for that more often than every 10 s changes nothing.
+   */
+  reconfirm(name: string, now: number): void {
+    const known = this.#instances.get(foldName(name));
+    if (!known || now - known.reconfirmedAt < reconfirmTime) return;
+    known.reconfirmedAt = now;
+    for (const service of known.told.keys()) {
+      this.#cache.reconfirm(service, RecordType.PTR, now, known.foldedName);
+    }
+    this.#cache.reconfirm(known.foldedName, RecordType.SRV, now);
+    for (const host of known.hosts) {
+      this.#cache.reconfirm(host, RecordType.A, now);
+      this.#cache.reconfirm(host, RecordType.AAAA, now);
     }
   }
 
@@ -163,8 +251,10 @@ export class Link {
     this.#evaluateDirty();
     const asks: Ask[] = [];
     for (let ask; (ask = this.#askDeadlines.take(now));) {
-      // Somebody else asked within the interval this query would have opened (RFC 6762 7.3).
-      if (now - ask.heardAt >= shortestInterval) asks.push(ask);
+      // Somebody else has just asked the same (RFC 6762 7.3). Not twice in a row, lest one whom
+      // nobody else hears silence us for ever.
+      ask.suppressed = !ask.suppressed && now - ask.heardAt < shortestInterval;
+      if (!ask.suppressed) asks.push(ask);
       this.#asked(ask, now);
     }
     if (asks.length > 0) this.#transmit(asks, now);
@@ -207,7 +297,11 @@ export class Link {
     const flushed = new Map<string, ResourceRecord>();
     const take = (record: ResourceRecord) => {
       this.#handleRecord(record, now);
-      if (record.flush) flushed.set(`${record.type} ${foldName(record.name)}`, record);
+      // Pointers are shared: one responder cannot know those of the others (10.2). And a goodbye is
+      // about one record: avahi says it with this bit when one of a host's addresses goes.
+      if (record.flush && record.ttl > 0 && record.type !== RecordType.PTR) {
+        flushed.set(`${record.type} ${foldName(record.name)}`, record);
+      }
     };
     // Which hosts matter is known only after the SRV records, wherever those stand in the packet,
     // and which SRV records matter may depend on a PTR.
@@ -230,14 +324,19 @@ export class Link {
     const foldedName = foldName(record.name);
     switch (data.kind) {
       case "pointer":
-        if (!this.#browsed.has(foldedName) || !isInstanceOf(data.target)) return;
+        if (!this.#browsed.has(foldedName) || !isInstanceOf(data.target, foldedName)) return;
+        if (record.ttl > 0 && !this.#hasRoomFor(foldName(data.target))) {
+          this.#counters.refusedInstances++;
+          return;
+        }
         break;
       case "service":
       case "text":
-        if (!this.#isInstance(foldedName)) return;
+        // Nothing is kept that no pointer leads to. When one turns up later, this is asked for.
+        if (!this.#instances.has(foldedName)) return;
         break;
       case "address":
-        if (!this.#hosts.has(foldedName)) return;
+        if (!this.#hosts.has(foldedName) || !this.#families.has(familyOf(data.address))) return;
         break;
       default:
         return;
@@ -276,20 +375,25 @@ export class Link {
   #handleQuery(message: Message, now: number): void {
     // With TC set, known answers follow that we have not seen (RFC 6762 7.2).
     if (message.truncated) return;
+    const needed = new Set<Ask>();
+    for (const record of message.answers) {
+      const ask = this.#asks.get(askKey(foldName(record.name), record.type));
+      // It suppresses answers that we need, if we would not do so too (7.3).
+      if (ask && !this.#isKnownAnswer(record, now)) needed.add(ask);
+    }
     for (const question of message.questions) {
       if (question.unicast || question.class !== classIn) continue;
-      const foldedName = foldName(question.name);
-      const ask = this.#asks.get(askKey(foldedName, question.type));
-      if (!ask) continue;
-      const ours = new Set(
-        this.#knownAnswers(ask, now).map(({ data }) => foldName(targetOf(data))),
-      );
-      // Its known answers suppress answers that we need, if we do not know them too (7.3).
-      const theirs = message.answers.filter((record) =>
-        record.type === question.type && foldName(record.name) === foldedName
-      );
-      if (theirs.every(({ data }) => ours.has(foldName(targetOf(data))))) ask.heardAt = now;
+      const ask = this.#asks.get(askKey(foldName(question.name), question.type));
+      // So soon after our own it is our own, come back by multicast loopback, or no news.
+      if (!ask || needed.has(ask) || now - ask.lastAt < shortestInterval) continue;
+      ask.heardAt = now;
     }
+  }
+
+  #isKnownAnswer({ name, type, data }: ResourceRecord, now: number): boolean {
+    if (data.kind !== "pointer") return false;
+    const entry = this.#cache.find(foldName(name), type, foldName(data.target));
+    return entry !== undefined && this.#cache.isKnownAnswer(entry, now);
   }
 
   // --- what we ask
@@ -309,6 +413,7 @@ export class Link {
         count: 0,
         lastAt: -Infinity,
         heardAt: -Infinity,
+        suppressed: false,
       };
       this.#asks.set(key, ask);
     } else if (ask.recurring && ask.dueAt !== Infinity) {
@@ -317,19 +422,20 @@ export class Link {
       ask.recurring = true;
       ask.count = 0;
     }
-    this.#plan(ask, this.#initialAt(now));
+    this.#plan(ask, this.#burst(now));
   }
 
   /**
    * RFC 6762 5.2: 20-120 ms from now, so that hosts woken by the same event do not ask in chorus.
-   * What is asked first meanwhile goes into the same packet.
+   * What is to be asked meanwhile goes into the same packet.
    */
-  #initialAt(now: number): number {
+  #burst(now: number): number {
     if (this.#burstAt <= now) this.#burstAt = now + 20 + this.#random() * 100;
     return this.#burstAt;
   }
 
   #plan(ask: Ask, at: number): void {
+    if (this.#paused) return;
     this.#askDeadlines.set(ask, Math.max(at, ask.lastAt + shortestInterval));
   }
 
@@ -372,7 +478,8 @@ export class Link {
       ask = this.#asks.get(key)!;
       ask.recurring = false;
     }
-    if (ask.dueAt > now) this.#plan(ask, now);
+    const at = this.#burst(now);
+    if (ask.dueAt > at) this.#plan(ask, at);
   }
 
   #isOfInterest({ foldedName, type }: CacheEntry): boolean {
@@ -391,14 +498,13 @@ export class Link {
     if (ask.type !== RecordType.PTR) return [];
     const answers: ResourceRecord[] = [];
     for (const entry of this.#cache.usable(ask.foldedName, ask.type)) {
-      const left = entry.expiresAt - now;
-      if (left * 2 < entry.lifetime) continue;
+      if (!this.#cache.isKnownAnswer(entry, now)) continue;
       answers.push({
         name: entry.name,
         type: entry.type,
         class: classIn,
         flush: false,
-        ttl: Math.floor(left / 1000),
+        ttl: Math.floor((entry.expiresAt - now) / 1000),
         data: entry.data,
       });
     }
@@ -421,7 +527,7 @@ export class Link {
         answers = [];
         encoder.question(question);
       }
-      answers.push(...this.#knownAnswers(ask, now));
+      for (const answer of this.#knownAnswers(ask, now)) answers.push(answer);
     }
     this.#finish(encoder, answers);
   }
@@ -441,18 +547,33 @@ export class Link {
 
   // --- what is known
 
-  #isInstance(foldedName: string): boolean {
-    if (this.#instances.has(foldedName)) return true;
-    const labels = splitName(foldedName);
-    return this.#browsed.has(labels.slice(1).join("."));
+  /** Makes room for an instance if it must; one that never resolved gives way to a newcomer. */
+  #hasRoomFor(foldedName: string): boolean {
+    if (this.#instances.size < this.#maxInstances || this.#instances.has(foldedName)) return true;
+    for (const candidate of this.#unresolved) {
+      const known = this.#instances.get(candidate)!;
+      for (const service of known.told.keys()) {
+        this.#cache.removeOne(service, RecordType.PTR, candidate);
+      }
+      this.#forget(known);
+      return true;
+    }
+    return false;
   }
 
   #know(name: string, now: number): Known {
     const foldedName = foldName(name);
     const known = this.#instances.get(foldedName);
     if (known) return known;
-    const created: Known = { name, foldedName, told: new Map(), hosts: new Set() };
+    const created: Known = {
+      name,
+      foldedName,
+      told: new Map(),
+      hosts: new Set(),
+      reconfirmedAt: -Infinity,
+    };
     this.#instances.set(foldedName, created);
+    this.#unresolved.add(foldedName);
     this.#askIfMissing(name, RecordType.SRV, now);
     this.#askIfMissing(name, RecordType.TXT, now);
     this.#updateHosts(foldedName, now);
@@ -498,6 +619,7 @@ export class Link {
 
   #forget(known: Known): void {
     this.#instances.delete(known.foldedName);
+    this.#unresolved.delete(known.foldedName);
     for (const type of [RecordType.SRV, RecordType.TXT]) {
       this.#stopAsking(known.foldedName, type);
       this.#cache.remove(known.foldedName, type);
@@ -506,33 +628,30 @@ export class Link {
   }
 
   #recordGone(entry: CacheEntry, now: number): void {
-    const { data } = entry;
+    const { name, foldedName, type, data } = entry;
+    // It had to make room, and was heard again at once.
+    if (this.#cache.find(foldedName, type, entry.dataKey)) return;
     switch (data.kind) {
       case "pointer": {
         const known = this.#instances.get(foldName(data.target));
         if (!known) return;
         this.#evaluate(known);
-        known.told.delete(entry.foldedName);
+        known.told.delete(foldedName);
         if (known.told.size === 0) this.#forget(known);
         return;
       }
       case "address":
-        for (const instance of this.#hosts.get(entry.foldedName) ?? []) this.#dirty.add(instance);
-        break;
-      case "service":
-        this.#dirty.add(entry.foldedName);
-        break;
-      default:
+        for (const instance of this.#hosts.get(foldedName) ?? []) this.#dirty.add(instance);
+        // Whoever still points here wants to know when it is back.
+        if (this.#hosts.has(foldedName)) this.#askIfMissing(name, type, now);
         return;
-    }
-    // Whoever still points here wants to know when it is back.
-    if (data.kind === "service") {
-      this.#updateHosts(entry.foldedName, now);
-      if (this.#instances.has(entry.foldedName)) {
-        this.#askIfMissing(entry.name, RecordType.SRV, now);
-      }
-    } else if (this.#hosts.has(entry.foldedName)) {
-      this.#askIfMissing(entry.name, entry.type, now);
+      case "service":
+      case "text":
+        if (!this.#instances.has(foldedName)) return;
+        this.#dirty.add(foldedName);
+        if (data.kind === "service") this.#updateHosts(foldedName, now);
+        this.#askIfMissing(name, type, now);
+        return;
     }
   }
 
@@ -549,6 +668,8 @@ export class Link {
   #evaluate(known: Known): void {
     const instance = this.#resolve(known);
     const signature = instance && signatureOf(instance);
+    if (instance) this.#unresolved.delete(known.foldedName);
+    else this.#unresolved.add(known.foldedName);
     for (const [service, told] of known.told) {
       const pointer = this.#cache.find(service, RecordType.PTR, known.foldedName);
       if (instance && pointer && !pointer.goodbye) {
@@ -623,13 +744,11 @@ function askKey(foldedName: string, type: number): string {
   return `${type} ${foldedName}`;
 }
 
-function isInstanceOf(target: string): boolean {
-  // An instance name has at least an instance, a service and a protocol label (RFC 6763 4.1).
-  return splitName(target).length >= 3;
-}
-
-function targetOf(data: ResourceRecord["data"]): string {
-  return data.kind === "pointer" ? data.target : "";
+/** True for `<instance>.<service>` (RFC 6763 4.1), whether or not a subtype (7.1) leads there. */
+function isInstanceOf(target: string, foldedService: string): boolean {
+  const subtype = splitName(foldedService);
+  const service = subtype[1] === "_sub" ? subtype.slice(2) : subtype;
+  return splitName(foldName(target)).slice(1).join(".") === service.join(".");
 }
 
 function signatureOf(instance: ServiceInstance): string {
