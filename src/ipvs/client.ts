@@ -38,6 +38,7 @@ import {
   encodeStep,
   familyName,
   type IpvsInfo,
+  type LastService,
 } from "./codec.ts";
 import { Errno } from "./errno.ts";
 import {
@@ -349,12 +350,13 @@ export class IpvsClient implements Disposable {
     let end = start;
     let last = -1;
     let lastMessage = 0;
+    const lastService: LastService = { id: undefined, from: 0, to: 0 };
     writer.reset();
     for (; end < steps.length && writer.length < batchSize; end++) {
       const step = steps[end]!;
       const message = writer.length;
       try {
-        encodeStep(writer, this.#familyId, (first + end - start) >>> 0, step);
+        encodeStep(writer, this.#familyId, (first + end - start) >>> 0, step, lastService);
         last = end;
         lastMessage = message;
       } catch (error) {

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { type Family, familyOf, type Ip, ipFromBytes, ipToBytes } from "../model/address.ts";
+import { type Family, type Ip, ipFromBytes, ipToBytes } from "../model/address.ts";
 import {
   type Destination,
   type DestinationState,
@@ -20,7 +20,7 @@ import {
   type VirtualService,
   type VirtualServiceId,
 } from "../model/ipvs.ts";
-import { type Step, stepServiceId } from "../model/step.ts";
+import type { Step } from "../model/step.ts";
 import { genericHeaderLength } from "./genetlink.ts";
 import {
   AttributeReader,
@@ -94,7 +94,13 @@ export const ProtocolNumber: Readonly<Record<Protocol, number>> = { tcp: 6, udp:
 
 /** IP_VS_CONN_F_* within IP_VS_CONN_F_FWD_MASK, by number. */
 const forwardings: readonly Forwarding[] = ["masquerade", "local", "tunnel", "direct", "bypass"];
-const forwardingNumbers = new Map(forwardings.map((name, number) => [name, number]));
+const forwardingNumbers: Readonly<Record<Forwarding, number>> = {
+  masquerade: 0,
+  local: 1,
+  tunnel: 2,
+  direct: 3,
+  bypass: 4,
+};
 
 /** IP_VS_CONN_F_TUNNEL_TYPE_*, by number. */
 const tunnelTypes: readonly Tunnel["type"][] = ["ipip", "gue", "gre"];
@@ -111,9 +117,20 @@ const commands: Readonly<Record<Step["op"], number>> = {
 };
 
 /**
+ * Where in a buffer the identity of a virtual service was written last. The steps of one virtual
+ * service come in a row, and copying is much cheaper than writing.
+ */
+export interface LastService {
+  id: VirtualServiceId | undefined;
+  from: number;
+  to: number;
+}
+
+/**
  * Writes a step as one message without NLM_F_ACK: the kernel answers only when it fails.
  *
  * @param familyId the IPVS family's number.
+ * @param last what the steps before in the same buffer left; a new one for each buffer.
  * @throws {RangeError} for a name or an address that cannot be written; the message is unfinished then.
  */
 export function encodeStep(
@@ -121,12 +138,28 @@ export function encodeStep(
   familyId: number,
   sequence: number,
   step: Step,
+  last?: LastService,
 ): void {
   begin(writer, familyId, MessageFlag.request, sequence, commands[step.op]);
-  const service = writer.beginNested(CommandAttribute.service);
-  encodeServiceId(writer, stepServiceId(step));
-  if ("service" in step) encodeServiceFields(writer, step.service);
-  writer.endNested(service);
+  if ("service" in step) {
+    const service = writer.beginNested(CommandAttribute.service);
+    encodeServiceId(writer, step.service.id);
+    encodeServiceFields(writer, step.service);
+    writer.endNested(service);
+  } else {
+    const { id } = step;
+    if (last !== undefined && last.id === id) {
+      writer.repeat(last.from, last.to);
+    } else {
+      const from = writer.length;
+      encodeService(writer, id);
+      if (last !== undefined) {
+        last.id = id;
+        last.from = from;
+        last.to = writer.length;
+      }
+    }
+  }
   if ("destination" in step) {
     const destination = writer.beginNested(CommandAttribute.destination);
     encodeDestinationId(writer, step.destination.address, step.destination.port);
@@ -166,9 +199,7 @@ export function encodeDumpDestinations(
     sequence,
     Command.getDestination,
   );
-  const service = writer.beginNested(CommandAttribute.service);
-  encodeServiceId(writer, id);
-  writer.endNested(service);
+  encodeService(writer, id);
   writer.endMessage();
 }
 
@@ -180,9 +211,7 @@ export function encodeGetService(
   id: VirtualServiceId,
 ): void {
   begin(writer, familyId, MessageFlag.request, sequence, Command.getService);
-  const service = writer.beginNested(CommandAttribute.service);
-  encodeServiceId(writer, id);
-  writer.endNested(service);
+  encodeService(writer, id);
   writer.endMessage();
 }
 
@@ -401,6 +430,13 @@ function begin(
   writer.genericHeader(command, familyVersion);
 }
 
+/** The virtual service a request is about, without its settings. */
+function encodeService(writer: MessageWriter, id: VirtualServiceId): void {
+  const service = writer.beginNested(CommandAttribute.service);
+  encodeServiceId(writer, id);
+  writer.endNested(service);
+}
+
 function encodeServiceId(writer: MessageWriter, id: VirtualServiceId): void {
   writer.u16(ServiceAttribute.family, AddressFamily[serviceFamily(id)]);
   if (id.kind === "fwmark") {
@@ -410,7 +446,7 @@ function encodeServiceId(writer: MessageWriter, id: VirtualServiceId): void {
     return;
   }
   writer.u16(ServiceAttribute.protocol, ProtocolNumber[id.protocol]);
-  writer.binary(ServiceAttribute.address, ipToBytes(id.address));
+  encodeAddress(writer, ServiceAttribute.address, id.address);
   writer.u16be(ServiceAttribute.port, id.port);
 }
 
@@ -433,15 +469,35 @@ function encodeServiceFields(writer: MessageWriter, service: VirtualService): vo
 }
 
 function encodeDestinationId(writer: MessageWriter, address: Ip, port: number): void {
-  writer.binary(DestinationAttribute.address, ipToBytes(address));
+  const v4 = encodeAddress(writer, DestinationAttribute.address, address);
   writer.u16be(DestinationAttribute.port, port);
   // Without it an IPv6 destination of an IPv4 service would be cut to four bytes without an error.
-  writer.u16(DestinationAttribute.family, AddressFamily[familyOf(address)]);
+  writer.u16(DestinationAttribute.family, v4 ? 2 : 10);
+}
+
+/** Returns whether it is an IPv4 address. */
+function encodeAddress(writer: MessageWriter, type: number, address: Ip): boolean {
+  // By hand and not by ipToBytes: most addresses are IPv4, and there are two in each message.
+  let number = 0;
+  let part = 0;
+  for (let i = 0; i < address.length; i++) {
+    const code = address.charCodeAt(i);
+    if (code === 0x2e) {
+      number = number << 8 | part;
+      part = 0;
+    } else if (code >= 0x30 && code <= 0x39) {
+      part = part * 10 + code - 0x30;
+    } else {
+      writer.binary(type, ipToBytes(address));
+      return false;
+    }
+  }
+  writer.u32be(type, number << 8 | part);
+  return true;
 }
 
 function encodeDestinationFields(writer: MessageWriter, destination: Destination): void {
-  const forwarding = forwardingNumbers.get(destination.forwarding)!;
-  writer.u32(DestinationAttribute.forwarding, forwarding);
+  writer.u32(DestinationAttribute.forwarding, forwardingNumbers[destination.forwarding]);
   writer.u32(DestinationAttribute.weight, destination.weight);
   writer.u32(DestinationAttribute.upperThreshold, destination.upperThreshold);
   writer.u32(DestinationAttribute.lowerThreshold, destination.lowerThreshold);

@@ -41,127 +41,126 @@ function align(length: number): number {
   return (length + 3) & ~3;
 }
 
+/** Bytes of the fixed-size attributes of one message, at most. */
+const messageReserve = 512;
+
 /**
  * Writes messages one behind the other into one buffer that grows when it must. Nothing is allocated
- * per message or attribute.
+ * per message or attribute, and everything but names is written by words of four bytes: a daemon
+ * that starts writes its whole table with code no compiler has seen yet, where each call counts.
  */
 export class MessageWriter {
   #bytes: Uint8Array<ArrayBuffer>;
-  #view: DataView<ArrayBuffer>;
-  #length = 0;
+  #words: Uint32Array<ArrayBuffer>;
+  /** Where the message begun last begins, and where the next word goes, in words. */
   #message = 0;
+  #at = 0;
 
   /** @param capacity bytes to begin with. */
   constructor(capacity = 4096) {
-    this.#bytes = new Uint8Array(capacity);
-    this.#view = new DataView(this.#bytes.buffer);
+    this.#words = new Uint32Array(align(capacity) >> 2);
+    this.#bytes = new Uint8Array(this.#words.buffer);
   }
 
   /** Number of bytes written. */
   get length(): number {
-    return this.#length;
+    return this.#at << 2;
   }
 
   /** What was written: a view, right until the next write. */
   get bytes(): Uint8Array<ArrayBuffer> {
-    return this.#bytes.subarray(0, this.#length);
+    return this.#bytes.subarray(0, this.#at << 2);
   }
 
-  /** Drops everything behind `length`, by default everything. */
+  /** Drops everything behind the message that begins at `length`, by default everything. */
   reset(length = 0): void {
-    this.#length = length;
+    this.#at = length >> 2;
   }
 
   /** Begins a message; {@link endMessage} completes its length. */
   beginMessage(type: number, flags: number, sequence: number): void {
-    this.#reserve(headerLength);
-    const at = this.#message = this.#length;
-    this.#view.setUint16(at + 4, type, true);
-    this.#view.setUint16(at + 6, flags, true);
-    this.#view.setUint32(at + 8, sequence, true);
+    this.#reserve(messageReserve);
+    const at = this.#message = this.#at;
+    const words = this.#words;
+    words[at + 1] = type | flags << 16;
+    words[at + 2] = sequence;
     // nlmsg_pid 0: the kernel knows the sender.
-    this.#view.setUint32(at + 12, 0, true);
-    this.#length = at + headerLength;
+    words[at + 3] = 0;
+    this.#at = at + 4;
   }
 
   /** Completes the message begun last. */
   endMessage(): void {
+    const { length } = this;
+    if (length > this.#bytes.length) throw new RangeError("more attributes than were foreseen");
     // A wrong length would make the kernel drop the rest of the datagram without a word.
-    this.#view.setUint32(this.#message, this.#length - this.#message, true);
+    this.#words[this.#message] = length - (this.#message << 2);
   }
 
   /** Adds flags to the message that begins at `message`. */
   addFlags(message: number, flags: number): void {
-    const at = message + 6;
-    this.#view.setUint16(at, this.#view.getUint16(at, true) | flags, true);
+    this.#words[(message >> 2) + 1]! |= flags << 16;
   }
 
   /** struct genlmsghdr, the first thing in a generic netlink message. */
   genericHeader(command: number, version: number): void {
-    this.#reserve(4);
-    this.#bytes[this.#length] = command;
-    this.#bytes[this.#length + 1] = version;
-    this.#view.setUint16(this.#length + 2, 0, true);
-    this.#length += 4;
+    this.#words[this.#at++] = command | version << 8;
   }
 
   /** Begins an attribute that holds others; what it returns goes to {@link endNested}. */
   beginNested(type: number): number {
-    return this.#attribute(type, 0);
+    this.#words[this.#at] = type << 16;
+    return this.#at++;
   }
 
   /** Completes the attribute that began there. */
   endNested(begin: number): void {
-    const length = this.#length - begin + attributeHeaderLength;
+    const length = (this.#at - begin) << 2;
     if (length > 0xffff) throw new RangeError(`attribute of ${length} bytes`);
-    this.#view.setUint16(begin - attributeHeaderLength, length, true);
+    this.#words[begin]! |= length;
   }
 
   u8(type: number, value: number): void {
-    const at = this.#attribute(type, 1);
-    this.#bytes[at] = value;
+    this.#words[this.#at++] = 5 | type << 16;
+    this.#words[this.#at++] = value & 0xff;
   }
 
   u16(type: number, value: number): void {
-    const at = this.#attribute(type, 2);
-    this.#view.setUint16(at, value, true);
+    this.#words[this.#at++] = 6 | type << 16;
+    this.#words[this.#at++] = value & 0xffff;
   }
 
   /** In network order. */
   u16be(type: number, value: number): void {
-    const at = this.#attribute(type, 2);
-    this.#view.setUint16(at, value, false);
+    this.#words[this.#at++] = 6 | type << 16;
+    this.#words[this.#at++] = (value & 0xff) << 8 | value >> 8 & 0xff;
   }
 
   u32(type: number, value: number): void {
-    const at = this.#attribute(type, 4);
-    this.#view.setUint32(at, value, true);
+    this.#words[this.#at++] = 8 | type << 16;
+    this.#words[this.#at++] = value;
   }
 
   /** In network order. */
   u32be(type: number, value: number): void {
-    const at = this.#attribute(type, 4);
-    this.#view.setUint32(at, value, false);
+    this.#words[this.#at++] = 8 | type << 16;
+    this.#words[this.#at++] = value << 24 | (value & 0xff00) << 8 | value >> 8 & 0xff00 |
+      value >>> 24;
   }
 
   /** Two u32 in one attribute. */
   u32pair(type: number, first: number, second: number): void {
-    const at = this.#attribute(type, 8);
-    this.#view.setUint32(at, first, true);
-    this.#view.setUint32(at + 4, second, true);
+    this.#words[this.#at++] = 12 | type << 16;
+    this.#words[this.#at++] = first;
+    this.#words[this.#at++] = second;
   }
 
+  /** Bytes, at most 64 of them. */
   binary(type: number, value: Uint8Array): void {
-    const at = this.#attribute(type, value.length);
-    if (value.length === 4) {
-      // Most are IPv4 addresses; the call of set() costs more than the four bytes.
-      this.#bytes[at] = value[0]!;
-      this.#bytes[at + 1] = value[1]!;
-      this.#bytes[at + 2] = value[2]!;
-      this.#bytes[at + 3] = value[3]!;
-    } else {
-      this.#bytes.set(value, at);
-    }
+    const { length } = value;
+    if (length > 64) throw new RangeError(`attribute of ${length} bytes`);
+    const start = this.#attribute(type, length);
+    this.#bytes.set(value, start);
   }
 
   /**
@@ -170,39 +169,43 @@ export class MessageWriter {
    * @throws {RangeError} for anything but ASCII: the names of the kernel's objects are nothing else.
    */
   text(type: number, value: string): void {
-    const length = value.length;
-    const at = this.#attribute(type, length + 1);
+    const { length } = value;
+    if (length > 0xff) throw new RangeError(`name of ${length} characters`);
+    this.#reserve(messageReserve + align(length + 1));
+    const start = this.#attribute(type, length + 1);
+    const bytes = this.#bytes;
     for (let i = 0; i < length; i++) {
       const code = value.charCodeAt(i);
       if (code > 0x7f || code === 0) throw new RangeError(`not a plain name: ${value}`);
-      this.#bytes[at + i] = code;
+      bytes[start + i] = code;
     }
-    this.#bytes[at + length] = 0;
+    bytes[start + length] = 0;
   }
 
-  /**
-   * Writes an attribute's header, zeroes its padding; returns where its value goes. May replace the
-   * buffer: call it before that is looked at.
-   */
+  /** Copies whole attributes that were written before, in this buffer. */
+  repeat(from: number, to: number): void {
+    this.#words.copyWithin(this.#at, from >> 2, to >> 2);
+    this.#at += (to - from) >> 2;
+  }
+
+  /** Writes an attribute's header, zeroes its padding; returns the byte where its value goes. */
   #attribute(type: number, length: number): number {
+    const at = this.#at;
     const total = attributeHeaderLength + length;
-    if (total > 0xffff) throw new RangeError(`attribute of ${length} bytes`);
-    this.#reserve(total + 3);
-    const at = this.#length;
-    const end = at + align(total);
-    if (end !== at + total) this.#view.setUint32(end - 4, 0, true);
-    this.#view.setUint16(at, total, true);
-    this.#view.setUint16(at + 2, type, true);
-    this.#length = end;
-    return at + attributeHeaderLength;
+    const end = at + (align(total) >> 2);
+    this.#words[end - 1] = 0;
+    this.#words[at] = total | type << 16;
+    this.#at = end;
+    return (at << 2) + attributeHeaderLength;
   }
 
   #reserve(more: number): void {
-    if (this.#length + more <= this.#bytes.length) return;
-    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + more));
-    grown.set(this.#bytes.subarray(0, this.#length));
-    this.#bytes = grown;
-    this.#view = new DataView(grown.buffer);
+    const needed = (this.#at << 2) + more;
+    if (needed <= this.#bytes.length) return;
+    const grown = new Uint32Array(align(Math.max(this.#bytes.length * 2, needed)) >> 2);
+    grown.set(this.#words.subarray(0, this.#at));
+    this.#words = grown;
+    this.#bytes = new Uint8Array(grown.buffer);
   }
 }
 
