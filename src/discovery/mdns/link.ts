@@ -365,8 +365,8 @@ export class Link {
     for (const type of [RecordType.A, RecordType.AAAA, RecordType.SRV, RecordType.TXT]) {
       const ask = this.#asks.get(askKey(foldedName, type));
       if (!ask?.recurring || record.data.types.includes(type)) continue;
-      ask.count = 0;
-      this.#plan(ask, until);
+      // The interval goes on doubling: who asks in vain asks every hour in the end.
+      this.#plan(ask, Math.max(until, ask.lastAt + ask.interval));
     }
   }
 

@@ -300,7 +300,7 @@ Deno.test("our own packets, come back by loopback, silence nobody", () => {
   const scene = Scene.browsing();
   let heard = 0;
   while (scene.now < 200_000) {
-    scene.advance(5);
+    scene.advance(9);
     for (; heard < scene.sent.length; heard++) scene.receive(scene.sent[heard]!.bytes);
   }
   assert.equal(scene.takeQuestions().length, 8);
@@ -315,6 +315,20 @@ Deno.test("NSEC: what does not exist is not asked for while that holds", () => {
   scene.take();
   scene.hear(host("h.local", "2001:db8::1"));
   assert.deepEqual(scene.take(), ["found web h.local:80=10.0.0.1,2001:db8::1"]);
+});
+
+Deno.test("NSEC: what is denied again and again is asked for every hour in the end", () => {
+  const scene = Scene.settled();
+  const late: number[] = [];
+  scene.hear(...all, noV6);
+  while (scene.now < 24 * hour) {
+    scene.advance(10_000);
+    const asked = scene.takeQuestions();
+    if (asked.length > 0) scene.hear(...all);
+    if (asked.some(([, text]) => text === "28 h.local")) scene.hear(noV6);
+    for (const [at, text] of asked) if (text === "28 h.local" && at > 12 * hour) late.push(at);
+  }
+  assert.equal(late.length, 12);
 });
 
 Deno.test("NSEC: what it lists is asked for, and after its TTL everything is", () => {
