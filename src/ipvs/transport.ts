@@ -23,7 +23,8 @@ export interface Transport extends Disposable {
    */
   send(datagram: Uint8Array, work: Work): Promise<void>;
   /**
-   * The next datagram, or null when none came within `timeoutMs` milliseconds; 0 does not wait.
+   * The next datagram, or null when none came within `timeoutMs` milliseconds; 0 does not wait. Right
+   * until the next call: its memory is used again.
    *
    * Rejects with an Error that carries `errno`: ENOBUFS (105) once after replies were lost because
    * the receive buffer was full; what is in the buffer can still be received.
