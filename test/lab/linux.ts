@@ -27,6 +27,7 @@ const libc = inLab
     poll: { parameters: ["buffer", "u64", "i32"], result: "i32" },
     ppoll: { parameters: ["buffer", "u64", "buffer", "pointer"], result: "i32" },
     pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize" },
+    setpriority: { parameters: ["i32", "u32", "i32"], result: "i32" },
     clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
     __errno_location: { parameters: [], result: "pointer" },
   })
@@ -72,6 +73,11 @@ export function errno(): number {
 /** NUL-terminated bytes. */
 export function cString(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(text + "\0");
+}
+
+/** Sets how nice this thread, and what it starts, is to others (0 to 19). */
+export function setNice(value: number): void {
+  libcSymbols().setpriority(0, 0, value);
 }
 
 const CLONE_NEWNET = 0x40000000;

@@ -20,6 +20,7 @@ import {
   MissingPackagesError,
   umlPackages,
 } from "./packages.ts";
+import { Progress } from "./progress.ts";
 import { runInUml, umlObstacle } from "./uml.ts";
 
 const help = `Usage: deno task lab [OPTIONS] [--] [COMMAND ARGS ...]
@@ -144,8 +145,10 @@ async function main(args: readonly string[], signal: AbortSignal): Promise<numbe
     const obstacle = umlObstacle();
     if (obstacle) throw new NoBackendError(`the lab cannot boot user-mode-linux: ${obstacle}`);
   }
+  await fetchDependencies();
   const shell = options.command.length === 0;
-  const terminal = (options.terminal || shell) && Deno.stdin.isTerminal();
+  const terminal = (options.terminal || shell) && Deno.stdin.isTerminal() &&
+    Deno.stdout.isTerminal();
   let out = options.out;
   if (out !== undefined) {
     Deno.mkdirSync(out, { recursive: true });
@@ -168,6 +171,26 @@ async function main(args: readonly string[], signal: AbortSignal): Promise<numbe
     quiet: options.quiet,
   };
   return await (backend === "uml" ? runInUml(job, signal) : runNative(job, signal));
+}
+
+/** Fills Deno's cache: the lab has no network. Takes no time when it is filled. */
+async function fetchDependencies(): Promise<void> {
+  const root = new URL("../../", import.meta.url).pathname;
+  using _progress = new Progress("lab: fetching dependencies");
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["install", "--frozen", "--quiet"],
+    cwd: root,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "null",
+  }).output();
+  if (success) return;
+  // What is needed may be there all the same; if not, the command will say so.
+  print(Deno.stderr, `lab: not all dependencies could be fetched: ${decode(stderr).trim()}\n`);
+}
+
+function decode(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes);
 }
 
 function print(to: { writeSync(data: Uint8Array): number }, text: string): void {

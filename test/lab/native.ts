@@ -24,6 +24,7 @@ export async function runNative(job: Job, signal: AbortSignal): Promise<number> 
     mount -t proc proc /proc &&
     mount -t sysfs sysfs /sys &&
     ip link set lo up || exit 70
+    modprobe -qa ip_vs ip_vs_lblc ip_vs_lblcr # Why: see uml_guest.sh.
     ${jobScript(job)}`;
   const child = new Deno.Command("unshare", {
     args: [

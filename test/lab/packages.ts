@@ -108,11 +108,11 @@ export async function ensurePackages(wanted: readonly Package[] = labPackages): 
 }
 
 async function aptGet(args: readonly string[]): Promise<{ success: boolean; output: string }> {
-  // Maintainer scripts start services through invoke-rc.d, which asks this program first. It is
-  // shadowed for apt's own processes only, by PATH and not in /usr/sbin, so nothing stays behind.
+  // Maintainer scripts start services, and enable them for the next boot, through these programs.
+  // They are shadowed by PATH, for apt's own processes only, so nothing of it stays behind.
   const dir = await Deno.makeTempDir({ prefix: "klb-apt-" });
   try {
-    for (const name of ["invoke-rc.d", "deb-systemd-invoke"]) {
+    for (const name of ["invoke-rc.d", "deb-systemd-invoke", "deb-systemd-helper"]) {
       await Deno.writeTextFile(`${dir}/${name}`, "#!/bin/sh\nexit 0\n", { mode: 0o755 });
     }
     const { success, stdout, stderr } = await new Deno.Command("apt-get", {

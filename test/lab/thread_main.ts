@@ -6,7 +6,7 @@
  */
 /// <reference lib="deno.worker" />
 import { createSocket, type Socket } from "node:dgram";
-import { enterNamespace, inNamespace } from "./linux.ts";
+import { enterNamespace, inNamespace, setNice } from "./linux.ts";
 import type {
   Answer,
   Call,
@@ -37,7 +37,10 @@ type Handlers = {
 };
 
 const handlers: Handlers = {
-  enter: ({ namespace }) => enterNamespace(namespace),
+  enter: ({ namespace, nice }) => {
+    enterNamespace(namespace);
+    setNice(nice);
+  },
   listenHttp: ({ namespace, name, port }) => servers.push(httpServer(namespace, name, port)) - 1,
   listenUdp: ({ namespace, name, port }) => servers.push(udpServer(namespace, name, port)) - 1,
   stats: ({ server }) => servers[server]!.stats(),

@@ -28,7 +28,7 @@ export interface ServerStats {
 
 /** Operations by name: what they take and what they give. */
 export interface Operations {
-  enter: (options: { namespace: string }) => void;
+  enter: (options: { namespace: string; nice: number }) => void;
   listenHttp: (
     options: { namespace: string; name: string; port: number },
   ) => number;

@@ -1,7 +1,10 @@
 # Second half of the first process: inside the overlay. Runs the job, keeps its output and status.
 run=/run/klb-lab
 ip link set lo up
-modprobe -a ip_vs veth bridge
+# The rest loads by itself. Not so lblc and lblcr: ip_vs asks for a scheduler with its mutex held, these
+# two register with all network namespaces, and where one is being removed at that moment, that waits for
+# ip_vs's mutex: a deadlock of the kernel, seen in one of thirty tries.
+modprobe -a ip_vs ip_vs_lblc ip_vs_lblcr veth bridge
 
 . $run/mounts.sh
 

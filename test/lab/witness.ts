@@ -5,7 +5,7 @@
  */
 import { ipFromBytes } from "../../src/model/address.ts";
 import { decodeMdns, type MdnsMessage } from "./mdns_packet.ts";
-import { parseProcTable, type Table } from "./table.ts";
+import { endpoint, parseProcTable, type Table, type TableService } from "./table.ts";
 import type { Sighting, WitnessOptions } from "./witness_main.ts";
 
 /** The table after a change. */
@@ -42,9 +42,13 @@ export class Witness implements AsyncDisposable {
   #undecodable = 0;
 
   private constructor() {
-    this.#worker.onmessage = ({ data }: MessageEvent<Sighting>) => {
-      if (data.kind === "ready") this.#ready.resolve();
-      else this.#see(data);
+    this.#worker.onmessage = ({ data }: MessageEvent<Sighting[]>) => {
+      for (const each of data) {
+        if (each.kind === "ready") this.#ready.resolve();
+        else this.#see(each);
+      }
+      this.#wake.resolve();
+      this.#wake = Promise.withResolvers();
     };
     this.#worker.onerror = (event) => {
       event.preventDefault();
@@ -53,7 +57,7 @@ export class Witness implements AsyncDisposable {
   }
 
   /** Starts watching the namespace at `path`. */
-  static async start(namespacePath: string, periodMicroseconds = 500): Promise<Witness> {
+  static async start(namespacePath: string, periodMicroseconds = 1000): Promise<Witness> {
     const witness = new Witness();
     witness.#worker.postMessage(
       {
@@ -137,23 +141,26 @@ export class Witness implements AsyncDisposable {
   /** One line an event, for failure messages. */
   describe(): string {
     const start = this.events[0]?.at ?? 0;
-    return this.events.slice(-60).map((event) => {
+    let previous = "";
+    const lines: string[] = [];
+    for (const event of this.events) {
       const at = `${(event.at - start).toFixed(2)} ms`.padStart(14);
       if (event.kind === "table") {
-        const services = event.table.map((service) =>
-          `${service.key} -> ${
-            service.destinations.map((each) => `${each.address}:${each.port}/${each.weight}`)
-              .join(" ")
-          }`
-        );
-        return `${at}  table  ${services.join("; ") || "empty"}`;
+        const text = event.table.map(describeService).join("; ") || "empty";
+        // Only connections were counted: the reader waits for something else.
+        if (text !== previous) lines.push(`${at}  table  ${text}`);
+        previous = text;
+        continue;
       }
       const { questions, records } = event.message;
-      return `${at}  ${event.outgoing ? "sent  " : "packet"} ${event.from} ` + [
-        ...questions.map((each) => `${each.name} ${each.type}?`),
-        ...records.map((each) => `${each.name} ${each.type} ${each.data} ttl ${each.ttl}`),
-      ].join(", ");
-    }).join("\n");
+      lines.push(
+        `${at}  ${event.outgoing ? "sent  " : "packet"} ${event.from} ` + [
+          ...questions.map((each) => `${each.name} ${each.type}?`),
+          ...records.map((each) => `${each.name} ${each.type} ${each.data} ttl ${each.ttl}`),
+        ].join(", "),
+      );
+    }
+    return lines.slice(-60).join("\n");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -165,7 +172,11 @@ export class Witness implements AsyncDisposable {
 
   #see(sighting: Exclude<Sighting, { kind: "ready" }>): void {
     if (sighting.kind === "table") {
-      this.events.push({ kind: "table", at: sighting.at, table: parseProcTable(sighting.text) });
+      this.events.push({
+        kind: "table",
+        at: sighting.at,
+        table: parseProcTable(new TextDecoder().decode(sighting.bytes)),
+      });
     } else {
       const { bytes } = sighting;
       const v4 = bytes[0]! >> 4 === 4;
@@ -183,9 +194,13 @@ export class Witness implements AsyncDisposable {
         this.#undecodable++;
       }
     }
-    this.#wake.resolve();
-    this.#wake = Promise.withResolvers();
   }
+}
+
+function describeService({ key, destinations }: TableService): string {
+  return `${key} -> ${
+    destinations.map((each) => `${endpoint(each)}/${each.weight}`).join(" ") || "nothing"
+  }`;
 }
 
 /** The TTL of the PTR that names the instance; -1 when the packet has none. */
