@@ -121,38 +121,56 @@ export class MessageWriter {
   }
 
   u8(type: number, value: number): void {
-    this.#words[this.#at++] = 5 | type << 16;
-    this.#words[this.#at++] = value & 0xff;
+    const at = this.#at;
+    const words = this.#words;
+    words[at] = 5 | type << 16;
+    words[at + 1] = value & 0xff;
+    this.#at = at + 2;
   }
 
   u16(type: number, value: number): void {
-    this.#words[this.#at++] = 6 | type << 16;
-    this.#words[this.#at++] = value & 0xffff;
+    const at = this.#at;
+    const words = this.#words;
+    words[at] = 6 | type << 16;
+    words[at + 1] = value & 0xffff;
+    this.#at = at + 2;
   }
 
   /** In network order. */
   u16be(type: number, value: number): void {
-    this.#words[this.#at++] = 6 | type << 16;
-    this.#words[this.#at++] = (value & 0xff) << 8 | value >> 8 & 0xff;
+    const at = this.#at;
+    const words = this.#words;
+    words[at] = 6 | type << 16;
+    words[at + 1] = (value & 0xff) << 8 | value >> 8 & 0xff;
+    this.#at = at + 2;
   }
 
   u32(type: number, value: number): void {
-    this.#words[this.#at++] = 8 | type << 16;
-    this.#words[this.#at++] = value;
+    const at = this.#at;
+    const words = this.#words;
+    words[at] = 8 | type << 16;
+    words[at + 1] = value;
+    this.#at = at + 2;
   }
 
   /** In network order. */
   u32be(type: number, value: number): void {
-    this.#words[this.#at++] = 8 | type << 16;
-    this.#words[this.#at++] = value << 24 | (value & 0xff00) << 8 | value >> 8 & 0xff00 |
+    const at = this.#at;
+    const words = this.#words;
+    words[at] = 8 | type << 16;
+    words[at + 1] = value << 24 | (value & 0xff00) << 8 | value >> 8 & 0xff00 |
       value >>> 24;
+    this.#at = at + 2;
   }
 
   /** Two u32 in one attribute. */
   u32pair(type: number, first: number, second: number): void {
-    this.#words[this.#at++] = 12 | type << 16;
-    this.#words[this.#at++] = first;
-    this.#words[this.#at++] = second;
+    const at = this.#at;
+    const words = this.#words;
+    words[at] = 12 | type << 16;
+    words[at + 1] = first;
+    words[at + 2] = second;
+    this.#at = at + 3;
   }
 
   /** Bytes, at most 64 of them. */
