@@ -20,7 +20,12 @@ import {
   type VirtualServiceId,
   type VirtualServiceState,
 } from "./model/ipvs.ts";
-import { type BrowseQuery, type DiscoveryEvent, queryKey } from "./model/instance.ts";
+import {
+  type DiscoveryEvent,
+  type DiscoveryQuery,
+  isLocalDomain,
+  queryKey,
+} from "./model/instance.ts";
 import { type Step, stepObject } from "./model/step.ts";
 import { applySteps } from "./plan/apply.ts";
 import {
@@ -51,7 +56,7 @@ export interface DaemonOptions {
   readonly readConnections: () => Promise<string>;
   /** Starts discovery; it ends when what is returned is disposed. */
   readonly startDiscovery: (
-    queries: readonly BrowseQuery[],
+    queries: readonly DiscoveryQuery[],
     families: ReadonlySet<Family>,
     onEvent: (event: DiscoveryEvent) => void,
   ) => Promise<AsyncDisposable>;
@@ -83,14 +88,15 @@ export class StartError extends Error {
   override readonly name = "StartError";
 }
 
-/** The query a configured service browses by mDNS; undefined where it browses nothing. */
-export function browseQueryOf(config: ServiceConfig): BrowseQuery | undefined {
+/** What a configured service asks discovery for; undefined where its members are not discovered. */
+export function discoveryQueryOf(config: ServiceConfig): DiscoveryQuery | undefined {
+  if (config.dnsSrv !== "") return { srvName: config.dnsSrv };
+  if (config.zeroconfService === "") return undefined;
   const domain = config.zeroconfDomain.replace(/\.$/, "").toLowerCase() || "local";
-  if (config.zeroconfService === "" || domain !== "local") return undefined;
   return {
     serviceType: config.zeroconfService,
     domain,
-    interfaceName: config.zeroconfInterface,
+    interfaceName: isLocalDomain(domain) ? config.zeroconfInterface : "",
   };
 }
 
@@ -138,7 +144,7 @@ class Daemon implements AsyncDisposable {
   readonly #services: ServiceRuntime[] = [];
   /** Pools, and the services they fill, by query key. */
   readonly #fed = new Map<string, { pool: Pool; services: ServiceRuntime[] }[]>();
-  readonly #queries = new Map<string, BrowseQuery>();
+  readonly #queries = new Map<string, DiscoveryQuery>();
   /** Services whose pool changed since they were last planned. */
   readonly #dirty = new Set<ServiceRuntime>();
   /** Services whose kernel state was read since they were last planned -> our picture before. */
@@ -204,7 +210,7 @@ class Daemon implements AsyncDisposable {
       this.#services.push(runtime);
       this.#dirty.add(runtime);
     }
-    const query = browseQueryOf(config);
+    const query = discoveryQueryOf(config);
     if (!query) return;
     const key = queryKey(query);
     this.#queries.set(key, query);

@@ -14,6 +14,7 @@ import {
 } from "../config/schema.ts";
 import { formatDuration } from "../config/values.ts";
 import { formatEndpoint } from "../model/address.ts";
+import { formatNameserver } from "../model/nameserver.ts";
 import { parseArguments } from "./args.ts";
 import { type Command, type CommandContext, Exit } from "./command.ts";
 
@@ -68,6 +69,7 @@ export function configToJson(config: Config): Record<string, unknown> {
   return {
     file: config.file,
     zeroconf_max_ttl: config.zeroconfMaxTtl === null ? null : formatDuration(config.zeroconfMaxTtl),
+    dns_resolvers: config.dnsResolvers.map(formatNameserver),
     services: config.services.map((service) => ({
       name: service.name,
       bind: service.bind.map(formatEndpoint),
@@ -75,6 +77,7 @@ export function configToJson(config: Config): Record<string, unknown> {
       zeroconf_service: service.zeroconfService,
       zeroconf_domain: service.zeroconfDomain,
       zeroconf_interface: service.zeroconfInterface,
+      dns_srv: service.dnsSrv,
       drain_timeout: formatDuration(service.drainTimeout),
       source: positionToJson(service.source),
     })),

@@ -6,8 +6,9 @@
 import { loadConfig } from "../config/load.ts";
 import { ConfigError, formatProblem, formatWarning } from "../config/schema.ts";
 import { type IpvsTable, runDaemon, StartError } from "../daemon.ts";
-import { MdnsDriver, type SystemInterface } from "../discovery/mdns/driver.ts";
+import type { SystemInterface } from "../discovery/mdns/driver.ts";
 import type { SocketConfigurator } from "../discovery/mdns/sockets.ts";
+import { startDiscovery } from "../discovery/start.ts";
 import { configureLog, type LogLevel, openLog } from "../log.ts";
 import { parseArguments, UsageError } from "./args.ts";
 import { type Command, Exit } from "./command.ts";
@@ -86,7 +87,7 @@ export function runCommand(openPlatform: () => Platform & Disposable): Command {
           log,
           startDiscovery(queries, families, onEvent) {
             const discovery = openLog("discovery");
-            return MdnsDriver.start({
+            return startDiscovery({
               queries,
               families,
               maxLifetime: config.zeroconfMaxTtl ?? Infinity,

@@ -7,6 +7,7 @@
  * @module
  */
 import type { Endpoint } from "../model/address.ts";
+import type { Nameserver } from "../model/nameserver.ts";
 import { nearest } from "../suggest.ts";
 import { type Problem, quote, type SourcePosition } from "./problem.ts";
 
@@ -27,6 +28,8 @@ export interface ServiceConfig {
   readonly zeroconfDomain: string;
   /** Interface to discover on; empty: every suitable one. */
   readonly zeroconfInterface: string;
+  /** Name whose SRV records are the members, without the final dot; empty: none. */
+  readonly dnsSrv: string;
   /** Longest time a leaving member keeps its connections, in milliseconds. */
   readonly drainTimeout: number;
   /** Where the service is written. */
@@ -42,6 +45,8 @@ export interface Config {
    * as its announcer says.
    */
   readonly zeroconfMaxTtl: number | null;
+  /** Whom to ask by unicast DNS; empty: those of /etc/resolv.conf. */
+  readonly dnsResolvers: readonly Nameserver[];
   /** At least one, in the order they are written. */
   readonly services: readonly ServiceConfig[];
   /** What is probably not meant as it is written; sorted by position. */
@@ -57,6 +62,8 @@ export type SettingType =
   | "endpoints"
   | "scheduler"
   | "service type"
+  | "srv name"
+  | "resolvers"
   | "domain"
   | "interface"
   | "duration";
@@ -99,6 +106,19 @@ export const settings: readonly Setting[] = [
     doc:
       "Longest time an mDNS record is believed without being confirmed; without it, as long as " +
       "its announcer says.",
+  },
+  {
+    name: "dns_resolvers",
+    aliases: [],
+    scope: "top",
+    type: "resolvers",
+    dialects: both,
+    default: null,
+    example: "192.0.2.53",
+    once: false,
+    doc:
+      "DNS server to ask for domains other than local and for dns_srv, port 53 unless given; in " +
+      "TOML also a list of them. Without it those of /etc/resolv.conf.",
   },
   {
     name: "name",
@@ -144,8 +164,8 @@ export const settings: readonly Setting[] = [
     default: null,
     example: "foo",
     once: false,
-    doc: "DNS-SD service type the members announce; foo means _foo._tcp. Without it the service " +
-      "stays empty.",
+    doc: "DNS-SD service type the members announce; foo means _foo._tcp. Without it and dns_srv " +
+      "the service stays empty.",
   },
   {
     name: "zeroconf_domain",
@@ -156,7 +176,8 @@ export const settings: readonly Setting[] = [
     default: null,
     example: "local",
     once: true,
-    doc: "DNS-SD domain to look in; without it local, which is mDNS.",
+    doc: "DNS-SD domain to look in; without it local, which is mDNS. Any other is asked by " +
+      "unicast DNS.",
   },
   {
     name: "zeroconf_interface",
@@ -167,7 +188,19 @@ export const settings: readonly Setting[] = [
     default: null,
     example: "eth0",
     once: false,
-    doc: "Network interface to look on; without it every suitable one.",
+    doc: "Network interface to look on by mDNS; without it every suitable one.",
+  },
+  {
+    name: "dns_srv",
+    aliases: [],
+    scope: "service",
+    type: "srv name",
+    dialects: both,
+    default: null,
+    example: "_http._tcp.web.service.consul",
+    once: false,
+    doc: "Instead of zeroconf_service: a name whose SRV records, asked by unicast DNS, are the " +
+      "members.",
   },
   {
     name: "drain_timeout",

@@ -4,6 +4,7 @@
  * @module
  */
 import { type Endpoint, formatEndpoint } from "../model/address.ts";
+import { isLocalDomain } from "../model/instance.ts";
 import { formatPosition, type Place, type ProblemList, quote } from "./problem.ts";
 import { type Config, type Dialect, type ServiceConfig, setting } from "./schema.ts";
 import {
@@ -15,8 +16,10 @@ import {
   type Reader,
   readInterface,
   readName,
+  readResolver,
   readScheduler,
   readServiceType,
+  readSrvName,
   type Report,
 } from "./values.ts";
 
@@ -57,7 +60,9 @@ export interface RawConfig {
  */
 export function validate(raw: RawConfig, lookUpPort: PortLookup, problems: ProblemList): Config {
   const source: Source = { dialect: raw.dialect, lookUpPort, problems };
-  const zeroconfMaxTtl = new SettingsReader(source, raw.settings, "").duration("zeroconf_max_ttl");
+  const top = new SettingsReader(source, raw.settings, "");
+  const zeroconfMaxTtl = top.duration("zeroconf_max_ttl");
+  const dnsResolvers = top.list("dns_resolvers", readResolver).map(({ value }) => value);
   const drafts = raw.services.map((service, i) => readService(service, i, source));
   refuseSharedBinds(drafts, problems);
   const names = chooseNames(drafts, problems);
@@ -74,9 +79,10 @@ export function validate(raw: RawConfig, lookUpPort: PortLookup, problems: Probl
   return {
     file: raw.file,
     zeroconfMaxTtl: zeroconfMaxTtl ?? null,
+    dnsResolvers,
     services: drafts.map(({ raw, binds, values }, i) => ({
       name: names[i]!,
-      bind: binds.map(({ endpoint }) => endpoint),
+      bind: binds.map(({ value }) => value),
       ...values,
       source: raw.position,
     })),
@@ -90,8 +96,9 @@ interface Source {
   readonly problems: ProblemList;
 }
 
-interface PlacedEndpoint {
-  readonly endpoint: Endpoint;
+/** An item of a list, where it is written, and the path of its setting. */
+interface Placed<T> {
+  readonly value: T;
   readonly place: Place;
   readonly path: string;
 }
@@ -102,7 +109,7 @@ interface Draft {
   readonly path: string;
   /** The name, where it is given. */
   readonly name: { readonly text: string; readonly place: Place } | undefined;
-  readonly binds: readonly PlacedEndpoint[];
+  readonly binds: readonly Placed<Endpoint>[];
   readonly values: Omit<ServiceConfig, "name" | "bind" | "source">;
 }
 
@@ -118,7 +125,7 @@ function readService(raw: RawService, index: number, source: Source): Draft {
       `${path}bind`,
     );
   }
-  if (raw.complete && !raw.settings.has("zeroconf_service")) {
+  if (raw.complete && !raw.settings.has("zeroconf_service") && !raw.settings.has("dns_srv")) {
     problems.warn(
       raw,
       "the service has no zeroconf_service, so it stays empty",
@@ -126,28 +133,56 @@ function readService(raw: RawService, index: number, source: Source): Draft {
       `${path}zeroconf_service`,
     );
   }
+  checkSources(raw, path, problems);
   const name = reader.text("name", readName);
   return {
     raw,
     path,
     name: name === undefined ? name : { text: name, place: raw.settings.get("name")!.at(-1)! },
-    binds: reader.endpoints("bind"),
+    binds: reader.list("bind", readEndpoint),
     values: {
       scheduler: reader.text("scheduler", readScheduler) ?? setting("scheduler").default!,
       zeroconfService: reader.text("zeroconf_service", readServiceType) ?? "",
       zeroconfDomain: reader.text("zeroconf_domain", readDomain) ?? "",
       zeroconfInterface: reader.text("zeroconf_interface", readInterface) ?? "",
+      dnsSrv: reader.text("dns_srv", readSrvName) ?? "",
       drainTimeout: reader.duration("drain_timeout") ??
         parseDuration(setting("drain_timeout").default!)!,
     },
   };
 }
 
+/** Members come from one place: mDNS, the DNS-SD of a domain, or the SRV records of a name. */
+function checkSources({ settings }: RawService, path: string, problems: ProblemList): void {
+  const last = (name: string) => settings.get(name)?.at(-1);
+  const unused = (name: string, why: string) => {
+    const value = last(name);
+    if (value) problems.warn(value, `${name} means nothing ${why}`, "leave it out", path + name);
+  };
+  const srv = last("dns_srv");
+  const browsed = last("zeroconf_service");
+  const domain = last("zeroconf_domain");
+  if (srv) {
+    if (browsed) {
+      problems.error(
+        srv,
+        `the service has both dns_srv and zeroconf_service (${formatPosition(browsed.position)})`,
+        "keep the one by which its members are found",
+        `${path}dns_srv`,
+      );
+    }
+    unused("zeroconf_domain", "beside dns_srv");
+    unused("zeroconf_interface", "beside dns_srv");
+  } else if (typeof domain?.value === "string" && !isLocalDomain(domain.value)) {
+    unused("zeroconf_interface", `in ${quote(domain.value)}, which is asked by unicast DNS`);
+  }
+}
+
 /** Two virtual services cannot have one address: the kernel would refuse the second. */
 function refuseSharedBinds(drafts: readonly Draft[], problems: ProblemList): void {
-  const seen = new Map<string, PlacedEndpoint>();
+  const seen = new Map<string, Placed<Endpoint>>();
   for (const bind of drafts.flatMap(({ binds }) => binds)) {
-    const key = formatEndpoint(bind.endpoint);
+    const key = formatEndpoint(bind.value);
     const first = seen.get(key);
     if (!first) {
       seen.set(key, bind);
@@ -188,9 +223,11 @@ function chooseNames(drafts: readonly Draft[], problems: ProblemList): readonly 
     const bind = binds[0];
     const base = type !== ""
       ? type.slice(1, type.indexOf("."))
+      : values.dnsSrv !== ""
+      ? values.dnsSrv.split(".").find((label) => !label.startsWith("_"))!
       : bind === undefined
       ? ""
-      : formatEndpoint(bind.endpoint);
+      : formatEndpoint(bind.value);
     let chosen = base;
     let number = numbers.get(base) ?? 1;
     while (taken.has(chosen)) chosen = `${base}-${++number}`;
@@ -226,8 +263,8 @@ class SettingsReader {
     return this.text(name, durationReader(setting(name).range!));
   }
 
-  /** The endpoints of a text or, in TOML, of a list of them; those that can be used. */
-  endpoints(name: string): readonly PlacedEndpoint[] {
+  /** What the items of a text or, in TOML, of a list of them mean; those that can be used. */
+  list<T>(name: string, read: Reader<T>): readonly Placed<T>[] {
     const raw = this.#settings.get(name)?.at(-1);
     if (raw === undefined) return [];
     const path = this.#prefix + name;
@@ -242,9 +279,9 @@ class SettingsReader {
         path,
       );
     }
-    return list.flatMap(([value, path]) => {
-      const endpoint = this.#one(name, value, path, readEndpoint, true);
-      return endpoint === undefined ? [] : [{ endpoint, place: value, path }];
+    return list.flatMap(([item, path]) => {
+      const value = this.#one(name, item, path, read, true);
+      return value === undefined ? [] : [{ value, place: item, path }];
     });
   }
 

@@ -12,10 +12,12 @@ import {
   formatEndpoint,
   type Ip,
   ipFromBytes,
+  isLinkLocal,
   isMulticast,
   isUnspecified,
   parseIp,
 } from "../model/address.ts";
+import { defaultDnsPort, type Nameserver, parseNameserver } from "../model/nameserver.ts";
 import { nearest } from "../suggest.ts";
 import { quote } from "./problem.ts";
 import { type Dialect, schedulers } from "./schema.ts";
@@ -139,24 +141,61 @@ function whatIsWrongWithType(name: string, protocol: string): string | undefined
   if (!/[A-Za-z]/.test(name)) return "its name must have at least one letter";
 }
 
-/** A DNS domain. The legacy dialect takes any text: its daemon passed it on unread. */
+/**
+ * A DNS domain. The legacy dialect takes any text: its daemon passed it on unread, and found nothing
+ * where it was none.
+ */
 export function readDomain(text: string, report: Report): string | undefined {
   const labels = text.replace(/\.$/, "").split(".");
   const valid = text.length <= 254 &&
     labels.every((label) => /^[^\p{Cc}\s]+$/u.test(label) && utf8Length(label) <= 63);
-  if (!valid && report.dialect === "toml") {
-    return report.error(
-      `${quote(text)} is not a domain`,
-      'write one like "local" or "example.com", or leave it out, which means "local"',
-    );
-  }
-  if (!/^local\.?$/i.test(text)) {
-    report.warn(
-      `domain ${quote(text)}: unicast DNS-SD is not supported yet, nothing will be found`,
-      'leave zeroconf_domain out, or write "local"',
-    );
-  }
+  if (valid) return text;
+  const what = `${quote(text)} is not a domain`;
+  const fix = 'write one like "local" or "example.com", or leave it out, which means "local"';
+  if (report.dialect === "toml") return report.error(what, fix);
+  report.warn(`${what}, nothing will be found`, fix);
   return text;
+}
+
+/** The name of SRV records; returns it without the final dot. */
+export function readSrvName(text: string, report: Report): string | undefined {
+  const name = text.replace(/\.$/, "");
+  const labels = name.split(".");
+  const wrong = labels.some((label) => label === "")
+    ? "a part of it is empty"
+    : !/^[A-Za-z0-9._-]*$/.test(name)
+    ? 'it may only have letters, digits, ".", "_" and "-"'
+    : labels.some((label) => label.length > 63)
+    ? "a part of it has more than 63 characters"
+    : name.length > 253
+    ? "it has more than 253 characters"
+    : labels.every((label) => label.startsWith("_"))
+    ? "it has no domain"
+    : undefined;
+  if (wrong === undefined) return name;
+  return report.error(
+    `${quote(text)} is not the name of SRV records: ${wrong}`,
+    'write one like "_http._tcp.web.service.consul"',
+  );
+}
+
+/** `192.0.2.53`, `192.0.2.53:5353`, `2001:db8::53`, `[2001:db8::53]:5353` or `fe80::53%eth0`. */
+export function readResolver(text: string, report: Report): Nameserver | undefined {
+  const server = parseNameserver(text);
+  const fix = `write it like "192.0.2.53", or with another port than ${defaultDnsPort} like ` +
+    '"[2001:db8::53]:5353"';
+  if (!server) return report.error(`${quote(text)} is not the address of a DNS server`, fix);
+  const { address, zone } = server;
+  if (isUnspecified(address) || isMulticast(address) || address === "255.255.255.255") {
+    return report.error(`no DNS server can have the address ${address}`, fix);
+  }
+  if (isLinkLocal(address) && familyOf(address) === "ipv6" && zone === "") {
+    return report.error(
+      `${quote(text)} does not say on which link the DNS server is`,
+      `write "${address}%eth0" with the name of the interface`,
+    );
+  }
+  return server;
 }
 
 /**

@@ -15,6 +15,15 @@ export interface BrowseQuery {
   readonly interfaceName: string;
 }
 
+/** A name whose SRV records are looked up by unicast DNS, each one an instance (RFC 2782). */
+export interface SrvQuery {
+  /** `_http._tcp.web.service.consul`, without the final dot. */
+  readonly srvName: string;
+}
+
+/** What discovery can be asked for. */
+export type DiscoveryQuery = BrowseQuery | SrvQuery;
+
 /** One SRV record of an instance with the addresses of its host (RFC 2782, RFC 6763 5). */
 export interface Target {
   /** SRV target, escaped, without the final dot. */
@@ -34,6 +43,7 @@ export interface ServiceInstance {
   readonly name: string;
   /** The instance label unescaped, for people: `Mr. Printer v1.0`. */
   readonly label: string;
+  /** 0 and `dns` for what unicast DNS told. */
   readonly interfaceIndex: number;
   readonly interfaceName: string;
   /** At least one; sorted by priority, host and port. */
@@ -44,9 +54,11 @@ export interface ServiceInstance {
 
 /**
  * Why an instance is no longer there. `goodbye`: its announcer said so (TTL 0). `expired`: nobody
- * refreshed it. `interface`: the interface it was seen through is gone.
+ * refreshed it, or DNS knows nothing of the kind any more, which may be a fault. `interface`: the
+ * interface it was seen through is gone. `withdrawn`: DNS lists others and no longer this one, which
+ * somebody did on purpose: as good as a goodbye.
  */
-export type DepartureCause = "goodbye" | "expired" | "interface";
+export type DepartureCause = "goodbye" | "expired" | "interface" | "withdrawn";
 
 /** What the browser tells the pool. */
 export type DiscoveryEvent =
@@ -64,14 +76,24 @@ export type DiscoveryEvent =
     readonly cause: DepartureCause;
   }
   | {
-    /** The initial query schedule has run on every interface: what was not found is not there. */
+    /**
+     * The initial query schedule has run on every interface, or unicast DNS has answered every
+     * question: what was not found is not there.
+     */
     readonly type: "settled";
     readonly query: string;
   };
 
+/** True for the domain of mDNS (RFC 6762 3), which is meant too where none is given. */
+export function isLocalDomain(domain: string): boolean {
+  return /^(local\.?)?$/i.test(domain);
+}
+
 /** Stable text that identifies a query. */
-export function queryKey(query: BrowseQuery): string {
-  return `${query.serviceType}.${query.domain}%${query.interfaceName}`;
+export function queryKey(query: DiscoveryQuery): string {
+  return "srvName" in query
+    ? `srv ${query.srvName}`
+    : `${query.serviceType}.${query.domain}%${query.interfaceName}`;
 }
 
 /** Stable text that identifies an instance as seen through one interface. */

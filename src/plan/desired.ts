@@ -92,6 +92,8 @@ function describeDeparture({ cause, source, endpoint }: Departure): string {
       return `"${source.label}" was no longer announced on ${source.interfaceName}`;
     case "interface":
       return `interface ${source.interfaceName}, through which "${source.label}" was seen, is gone`;
+    case "withdrawn":
+      return `DNS no longer lists "${source.label}"`;
     case "moved":
       return `"${source.label}" no longer names ${formatEndpoint(endpoint)}`;
   }

@@ -33,6 +33,8 @@ const endpoint = fc.record({
   port: fc.integer({ min: 1, max: 65535 }),
 }).map(formatEndpoint);
 
+const resolver = endpoint.filter((text) => !/^(2(2[4-9]|[3-5])|\[ff|0\.|\[::\])/.test(text));
+
 const typeName = fc.stringMatching(/^[A-Za-z][A-Za-z0-9-]{0,14}$/);
 const serviceType = fc.oneof(
   typeName,
@@ -57,7 +59,7 @@ function pairs(
 }
 
 const meaning: fc.Arbitrary<Meaning> = fc.record({
-  top: pairs({ zeroconf_max_ttl: duration }, []),
+  top: pairs({ zeroconf_max_ttl: duration, dns_resolvers: resolver }, []),
   services: fc.uniqueArray(
     pairs({
       bind: endpoint,
@@ -143,9 +145,10 @@ function toml(bytes: Uint8Array): Config {
 }
 
 /** What is left of a config when where and how it was written is taken away. */
-function meant({ zeroconfMaxTtl, services, warnings }: Config): unknown {
+function meant({ zeroconfMaxTtl, dnsResolvers, services, warnings }: Config): unknown {
   return {
     zeroconfMaxTtl,
+    dnsResolvers,
     services: services.map(({ source: _, ...rest }) => rest),
     warnings: warnings.map(({ setting, what }) => `${setting}: ${what}`).sort(),
   };

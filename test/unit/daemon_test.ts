@@ -2,7 +2,7 @@ import type { Config, ServiceConfig } from "../../src/config/schema.ts";
 import { resyncInterval, runDaemon, StartError } from "../../src/daemon.ts";
 import { IpvsClient } from "../../src/ipvs/client.ts";
 import type { Log, LogLevel } from "../../src/log.ts";
-import { type BrowseQuery, type DiscoveryEvent, queryKey } from "../../src/model/instance.ts";
+import { type DiscoveryEvent, type DiscoveryQuery, queryKey } from "../../src/model/instance.ts";
 import {
   destinationKey,
   noTunnel,
@@ -29,6 +29,7 @@ function serviceConfig(change: Partial<ServiceConfig> = {}): ServiceConfig {
     zeroconfService: "_foo._tcp",
     zeroconfDomain: "",
     zeroconfInterface: "",
+    dnsSrv: "",
     drainTimeout: 300_000,
     source: { file: "test", line: 1, column: 1 },
     ...change,
@@ -61,7 +62,7 @@ const destination = (text: string, weight = 1) =>
 class DaemonBench implements AsyncDisposable {
   readonly kernel: FakeKernel;
   readonly lines: { level: LogLevel; text: string }[] = [];
-  readonly queries: BrowseQuery[] = [];
+  readonly queries: DiscoveryQuery[] = [];
   readonly statuses: string[] = [];
   ready = false;
   discoveryClosed = false;
@@ -85,7 +86,13 @@ class DaemonBench implements AsyncDisposable {
       warning: voice("warning"),
       error: voice("error"),
     };
-    const config: Config = { file: "test", zeroconfMaxTtl: null, services, warnings: [] };
+    const config: Config = {
+      file: "test",
+      zeroconfMaxTtl: null,
+      dnsResolvers: [],
+      services,
+      warnings: [],
+    };
     const ipvs = await IpvsClient.open(this.kernel.connect());
     this.#done = runDaemon({
       config,

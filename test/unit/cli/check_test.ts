@@ -71,6 +71,7 @@ Deno.test("check --json: the config as understood", async () => {
   assert.deepEqual(JSON.parse(out), {
     file: "FILE",
     zeroconf_max_ttl: "90s",
+    dns_resolvers: [],
     services: [{
       name: "foo",
       bind: ["192.0.2.1:80"],
@@ -78,6 +79,7 @@ Deno.test("check --json: the config as understood", async () => {
       zeroconf_service: "_foo._tcp",
       zeroconf_domain: "",
       zeroconf_interface: "",
+      dns_srv: "",
       drain_timeout: "5m",
       source: { file: "FILE", line: 2, column: 1 },
     }],

@@ -44,6 +44,7 @@ Deno.test("every option reaches its field, with its position", () => {
   assert.deepEqual(config, {
     file: "etc/klb.conf",
     zeroconfMaxTtl: 20_000,
+    dnsResolvers: [],
     services: [{
       name: "foo",
       bind: [{ address: "192.0.2.1", port: 80 }],
@@ -51,6 +52,7 @@ Deno.test("every option reaches its field, with its position", () => {
       zeroconfService: "_foo._tcp",
       zeroconfDomain: "local",
       zeroconfInterface: "eth0",
+      dnsSrv: "",
       drainTimeout: 90_000,
       source: { file: "etc/klb.conf", line: 3, column: 3 },
     }],
@@ -67,6 +69,7 @@ Deno.test("what is not written has its default", () => {
     zeroconfService: "",
     zeroconfDomain: "",
     zeroconfInterface: "",
+    dnsSrv: "",
     drainTimeout: 300_000,
     source: undefined,
   });
@@ -197,9 +200,19 @@ Deno.test("lenient where the old daemon was: odd interfaces, addresses and domai
   const config = parse(service(
     "255.255.255.255:80",
     'zeroconf_interface "a name that is too long"',
-    'zeroconf_domain "example.com"',
+    'zeroconf_domain "example com"',
   ));
-  assert.deepEqual(config.warnings.map(({ position }) => position.line), [2, 4, 5]);
+  assert.deepEqual(config.warnings.map(({ position }) => position.line), [2, 4, 4, 5]);
+});
+
+Deno.test("unicast DNS: one server, beside the blocks, and SRV names in them", () => {
+  const config = parse(
+    'dns_resolvers "192.0.2.53"\n' +
+      service("192.0.2.1:80", "dns_srv _http._tcp.web.service.consul"),
+  );
+  assert.deepEqual(config.dnsResolvers, [{ address: "192.0.2.53", port: 53, zone: "" }]);
+  assert.deepEqual(config.services.map(({ dnsSrv }) => dnsSrv), ["_http._tcp.web.service.consul"]);
+  assert.deepEqual(config.warnings, []);
 });
 
 Deno.test("a file of rubbish gives no more than 200 problems and a last word", () => {

@@ -4,7 +4,7 @@
  * @module
  */
 import { lookUpWellKnownPort } from "../../../src/config/port_names.ts";
-import { type Config, ConfigError } from "../../../src/config/schema.ts";
+import { type Config, ConfigError, formatWarning } from "../../../src/config/schema.ts";
 import { parseToml } from "../../../src/config/toml.ts";
 import { formatEndpoint } from "../../../src/model/address.ts";
 import { assert } from "../../testing.ts";
@@ -33,6 +33,7 @@ Deno.test("every setting reaches its field, with its position", () => {
   assert.deepEqual(config, {
     file: "klb.toml",
     zeroconfMaxTtl: 20_000,
+    dnsResolvers: [],
     services: [{
       name: "web",
       bind: [{ address: "192.0.2.1", port: 80 }, { address: "2001:db8::1", port: 80 }],
@@ -40,11 +41,36 @@ Deno.test("every setting reaches its field, with its position", () => {
       zeroconfService: "_foo._tcp",
       zeroconfDomain: "local.",
       zeroconfInterface: "eth0",
+      dnsSrv: "",
       drainTimeout: 250,
       source: { file: "klb.toml", line: 3, column: 3 },
     }],
     warnings: [],
   });
+});
+
+Deno.test("unicast DNS: servers, SRV names, and what means nothing there", () => {
+  const config = parse(
+    'dns_resolvers = ["192.0.2.53", "[2001:db8::53]:5353", "fe80::53%eth0"]\n' +
+      '[[service]]\nbind = "192.0.2.1:80"\ndns_srv = "_http._tcp.web.service.consul."\n' +
+      'zeroconf_interface = "eth0"\n' +
+      '[[service]]\nbind = "192.0.2.2:80"\nzeroconf_service = "foo"\n' +
+      'zeroconf_domain = "example.org"\nzeroconf_interface = "eth0"\n',
+  );
+  assert.deepEqual(config.dnsResolvers, [
+    { address: "192.0.2.53", port: 53, zone: "" },
+    { address: "2001:db8::53", port: 5353, zone: "" },
+    { address: "fe80::53", port: 53, zone: "eth0" },
+  ]);
+  assert.deepEqual(
+    config.services.map(({ name, dnsSrv, zeroconfDomain }) => [name, dnsSrv, zeroconfDomain]),
+    [["web", "_http._tcp.web.service.consul", ""], ["foo", "", "example.org"]],
+  );
+  assert.deepEqual(config.warnings.map(formatWarning), [
+    "klb.toml:5:22: warning: zeroconf_interface means nothing beside dns_srv; leave it out",
+    'klb.toml:10:22: warning: zeroconf_interface means nothing in "example.org", which is asked ' +
+    "by unicast DNS; leave it out",
+  ]);
 });
 
 Deno.test("names: given ones come first, the others step aside", () => {

@@ -55,7 +55,7 @@ const wrong: readonly WrongConfig[] = [
       "}",
     ),
     messages: [
-      'klb.conf:4:3: unknown option "weight"; options here are bind, scheduler, zeroconf_service, zeroconf_domain, zeroconf_interface, drain_timeout',
+      'klb.conf:4:3: unknown option "weight"; options here are bind, scheduler, zeroconf_service, zeroconf_domain, zeroconf_interface, dns_srv, drain_timeout',
     ],
   },
   {
@@ -689,9 +689,9 @@ const wrong: readonly WrongConfig[] = [
       'klb.conf:3:13: unknown scheduler "rrr"; did you mean "rr"?',
       'klb.conf:4:17: "foo_bar" is not a service type: its name may only have letters, digits and "-"; write one like "foo" or "_foo._tcp"',
       'klb.conf:8:8: there is a "=" between "bind" and its value; write bind "192.0.2.10:80"',
-      'klb.conf:9:3: unknown option "frobnicate"; options here are bind, scheduler, zeroconf_service, zeroconf_domain, zeroconf_interface, drain_timeout',
+      'klb.conf:9:3: unknown option "frobnicate"; options here are bind, scheduler, zeroconf_service, zeroconf_domain, zeroconf_interface, dns_srv, drain_timeout',
       'klb.conf:10:2: "}" follows "}"; leave "}" alone on its line, comments take a line of their own',
-      'klb.conf:11:1: unknown option "foo"; options here are zeroconf_max_ttl, service',
+      'klb.conf:11:1: unknown option "foo"; options here are zeroconf_max_ttl, dns_resolvers, service',
     ],
   },
   {
@@ -726,7 +726,7 @@ const wrong: readonly WrongConfig[] = [
     file: "klb.toml",
     text: lines("[[service]]", 'bind = "192.0.2.1:80"', 'zeroconf_service = "foo"', "weight = 5"),
     messages: [
-      'klb.toml:4:1: unknown setting "weight"; settings here are name, bind, scheduler, zeroconf_service, zeroconf_domain, zeroconf_interface, drain_timeout',
+      'klb.toml:4:1: unknown setting "weight"; settings here are name, bind, scheduler, zeroconf_service, zeroconf_domain, zeroconf_interface, dns_srv, drain_timeout',
     ],
   },
   {
@@ -1020,6 +1020,79 @@ const wrong: readonly WrongConfig[] = [
     ),
     messages: [
       'klb.toml:4:19: "example..com" is not a domain; write one like "local" or "example.com", or leave it out, which means "local"',
+    ],
+  },
+  {
+    name: "a name of SRV records that is none",
+    file: "klb.toml",
+    text: lines("[[service]]", 'bind = "192.0.2.1:80"', 'dns_srv = "_http._tcp"'),
+    messages: [
+      'klb.toml:3:11: "_http._tcp" is not the name of SRV records: it has no domain; write one like "_http._tcp.web.service.consul"',
+    ],
+  },
+  {
+    name: "a name of SRV records with a hole",
+    file: "klb.conf",
+    text: lines("service {", '  bind "192.0.2.1:80"', '  dns_srv "_http._tcp..consul"', "}"),
+    messages: [
+      'klb.conf:3:11: "_http._tcp..consul" is not the name of SRV records: a part of it is empty; write one like "_http._tcp.web.service.consul"',
+    ],
+  },
+  {
+    name: "members from two places",
+    file: "klb.toml",
+    text: lines(
+      "[[service]]",
+      'bind = "192.0.2.1:80"',
+      'zeroconf_service = "foo"',
+      'dns_srv = "_foo._tcp.example.com"',
+    ),
+    messages: [
+      "klb.toml:4:11: the service has both dns_srv and zeroconf_service (klb.toml:3:20); keep the one by which its members are found",
+    ],
+  },
+  {
+    name: "DNS servers that are none",
+    file: "klb.toml",
+    text: lines(
+      'dns_resolvers = ["ns.example.com", "2001:db8::53:5353:x", "0.0.0.0", "fe80::53", 53]',
+      "[[service]]",
+      'bind = "192.0.2.1:80"',
+      'zeroconf_service = "foo"',
+    ),
+    messages: [
+      'klb.toml:1:18: "ns.example.com" is not the address of a DNS server; write it like "192.0.2.53", or with another port than 53 like "[2001:db8::53]:5353"',
+      'klb.toml:1:36: "2001:db8::53:5353:x" is not the address of a DNS server; write it like "192.0.2.53", or with another port than 53 like "[2001:db8::53]:5353"',
+      'klb.toml:1:59: no DNS server can have the address 0.0.0.0; write it like "192.0.2.53", or with another port than 53 like "[2001:db8::53]:5353"',
+      'klb.toml:1:70: "fe80::53" does not say on which link the DNS server is; write "fe80::53%eth0" with the name of the interface',
+      'klb.toml:1:82: dns_resolvers must be text in double quotes, not a number; write dns_resolvers = "192.0.2.53"',
+    ],
+  },
+  {
+    name: "no DNS server at all",
+    file: "klb.toml",
+    text: lines(
+      "dns_resolvers = []",
+      "[[service]]",
+      'bind = "192.0.2.1:80"',
+      'zeroconf_service = "foo"',
+    ),
+    messages: [
+      'klb.toml:1:17: dns_resolvers is an empty list; write dns_resolvers = "192.0.2.53"',
+    ],
+  },
+  {
+    name: "a DNS server inside a block",
+    file: "klb.conf",
+    text: lines(
+      "service {",
+      '  bind "192.0.2.1:80"',
+      '  zeroconf_service "foo"',
+      '  dns_resolvers "192.0.2.53"',
+      "}",
+    ),
+    messages: [
+      'klb.conf:4:3: "dns_resolvers" stands inside a service block; move it out of the block',
     ],
   },
   {
