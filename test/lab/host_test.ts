@@ -9,7 +9,7 @@ const main = new URL("./main.ts", import.meta.url).pathname;
 
 function lab(...args: string[]): Deno.ChildProcess {
   return new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", main, "--quiet", ...args],
+    args: ["run", "-A", main, "--quiet", "--memory", "512M", ...args],
     stdin: "null",
     stdout: "piped",
     stderr: "piped",

@@ -67,7 +67,7 @@ export class LabProcess implements AsyncDisposable {
    *
    * @throws {Error} with the whole log, after `timeoutMs` or when it ends without.
    */
-  async waitForLog(pattern: RegExp, timeoutMs = 10_000): Promise<RegExpExecArray> {
+  async waitForLog(pattern: RegExp, timeoutMs = 30_000): Promise<RegExpExecArray> {
     const until = performance.now() + timeoutMs;
     for (;;) {
       const match = pattern.exec(this.#stdout) ?? pattern.exec(this.#stderr);

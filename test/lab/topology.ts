@@ -424,7 +424,7 @@ export class Director extends Host {
   async waitFor(
     what: string,
     matches: (table: Table) => boolean,
-    timeoutMs = 10_000,
+    timeoutMs = 30_000,
   ): Promise<Table> {
     const until = performance.now() + timeoutMs;
     for (;;) {
@@ -541,7 +541,7 @@ export class Worker extends Host {
         interfaces: this.links.map((each) => each.ipv4),
       }),
     ], { label: `python-zeroconf of ${this.name}` });
-    await process.waitForLog(/registered/, 20_000);
+    await process.waitForLog(/registered/, 60_000);
     return new ZeroconfAnnounced(process);
   }
 

@@ -67,11 +67,10 @@ export function umlObstacle(): string | undefined {
     return `${kernel} is missing (Debian package user-mode-linux)`;
   }
   try {
-    for (const each of Deno.readDirSync("/usr/lib/uml/modules")) if (each.isDirectory) return;
+    moduleDirectory();
   } catch {
-    // Falls through to the message.
+    return "/usr/lib/uml/modules holds no modules (Debian package user-mode-linux)";
   }
-  return "/usr/lib/uml/modules holds no modules (Debian package user-mode-linux)";
 }
 
 /** The meeting place of both sides, and where the machine's memory file lives. */
@@ -90,7 +89,8 @@ class RunDirectory implements AsyncDisposable {
       run.write("init", Deno.readTextFileSync(new URL("./uml_init.sh", import.meta.url)), 0o755);
       run.write("guest.sh", Deno.readTextFileSync(new URL("./uml_guest.sh", import.meta.url)));
       run.write("job.sh", jobScript(job));
-      run.write("mounts.sh", mountScript(job));
+      run.write("fstab", mountTable(path, job.out));
+      layFiles(`${path}/files`);
       run.write("stdout", "");
       run.write("stderr", "");
       Deno.writeFileSync(`${path}/stdin`, job.input ?? new Uint8Array());
@@ -172,6 +172,7 @@ class Machine implements AsyncDisposable {
         "noreboot",
         `init=${run.path}/init`,
         `KLB_LAB_RUN=${run.path}`,
+        `KLB_LAB_MODULES=${moduleDirectory()}`,
         "con=null",
         "con0=null,fd:1",
         "ssl=null",
@@ -298,11 +299,47 @@ class Terminal implements Disposable {
   }
 }
 
-/** Mounts what the job may write to on the host. */
-function mountScript(job: Job): string {
-  if (!job.out) return "";
-  const quoted = `'${job.out.replaceAll("'", "'\\''")}'`;
-  return `mkdir -p ${quoted} && mount -t hostfs -o ${quoted} klb-out ${quoted}\n`;
+/** What is mounted in the guest's new root, as in fstab(5). */
+function mountTable(run: string, out: string | undefined): string {
+  const root = "/mnt/root";
+  const mounts = [
+    `proc ${root}/proc proc defaults`,
+    `sysfs ${root}/sys sysfs defaults`,
+    `devtmpfs ${root}/dev devtmpfs defaults`,
+    `devpts ${root}/dev/pts devpts mode=620,ptmxmode=666,x-mount.mkdir`,
+    `shm ${root}/dev/shm tmpfs mode=1777,x-mount.mkdir`,
+    `run ${root}/run tmpfs mode=755`,
+    `klb-lab ${root}/run/klb-lab hostfs ${escapeSpace(run)},x-mount.mkdir`,
+  ];
+  if (out) {
+    const path = escapeSpace(out);
+    mounts.push(`klb-out ${root}${path} hostfs ${path},x-mount.mkdir`);
+  }
+  return mounts.map((each) => `${each} 0 0\n`).join("");
+}
+
+/** fstab(5) separates by spaces. */
+function escapeSpace(path: string): string {
+  return path.replaceAll("\\", "\\134").replaceAll(" ", "\\040");
+}
+
+/** What is copied into the guest's new root. */
+function layFiles(directory: string): void {
+  for (const each of ["dev", "run/lock", "run/netns", "usr/lib/modules"]) {
+    Deno.mkdirSync(`${directory}/${each}`, { recursive: true });
+  }
+  const modules = moduleDirectory();
+  Deno.symlinkSync(modules, `${directory}/usr/lib/modules/${modules.split("/").at(-1)}`);
+  for (const [name, target] of [["fd", ""], ["stdin", "/0"], ["stdout", "/1"], ["stderr", "/2"]]) {
+    Deno.symlinkSync(`/proc/self/fd${target}`, `${directory}/dev/${name}`);
+  }
+}
+
+/** Where the modules of the lab kernel are. */
+function moduleDirectory(): string {
+  const base = "/usr/lib/uml/modules";
+  for (const each of Deno.readDirSync(base)) if (each.isDirectory) return `${base}/${each.name}`;
+  throw new Deno.errors.NotFound(base);
 }
 
 /**

@@ -83,7 +83,7 @@ export class Witness implements AsyncDisposable {
   async find(
     what: string,
     matches: (event: WitnessEvent) => boolean,
-    timeoutMs = 10_000,
+    timeoutMs = 30_000,
   ): Promise<WitnessEvent> {
     const until = performance.now() + timeoutMs;
     for (let seen = 0;;) {
@@ -107,7 +107,7 @@ export class Witness implements AsyncDisposable {
   }
 
   /** The first packet after `since` that announces the instance (`web._http._tcp.local`). */
-  announcement(instance: string, since = 0, timeoutMs = 10_000): Promise<MdnsPacket> {
+  announcement(instance: string, since = 0, timeoutMs = 30_000): Promise<MdnsPacket> {
     return this.find(
       `an announcement of ${instance}`,
       (event) => event.kind === "mdns" && event.at >= since && pointerTtl(event, instance) > 0,
@@ -116,7 +116,7 @@ export class Witness implements AsyncDisposable {
   }
 
   /** The first packet after `since` that says goodbye for the instance. */
-  goodbye(instance: string, since = 0, timeoutMs = 10_000): Promise<MdnsPacket> {
+  goodbye(instance: string, since = 0, timeoutMs = 30_000): Promise<MdnsPacket> {
     return this.find(
       `a goodbye of ${instance}`,
       (event) => event.kind === "mdns" && event.at >= since && pointerTtl(event, instance) === 0,
@@ -129,7 +129,7 @@ export class Witness implements AsyncDisposable {
     what: string,
     matches: (table: Table) => boolean,
     since = 0,
-    timeoutMs = 10_000,
+    timeoutMs = 30_000,
   ): Promise<TableChange> {
     return this.find(
       what,
