@@ -9,7 +9,7 @@ import {
   RecordType,
   type ResourceRecord,
 } from "../../../../src/discovery/dns/message.ts";
-import { goodbye, host, nsec, ptr, srv, txt } from "../../../fakes/records.ts";
+import { goodbye, host, nsec, ptr, shared, srv, txt } from "../../../fakes/records.ts";
 import { foo, fooQuery, Scene } from "./scene.ts";
 
 const hour = 3600 * 1000;
@@ -441,6 +441,21 @@ Deno.test("a flood of instances is bounded, and does not push out those that ser
   scene.hear(ptr(foo, name), srv(name, "n.local", 81), txt(name, []), host("n.local", "10.0.0.2"));
   assert.deepEqual(scene.take(), ["found new n.local:81=10.0.0.2"]);
   assert.equal(scene.browser.counters.refusedInstances, 0);
+});
+
+Deno.test("a pointer that had to make room and is heard again at once costs nobody", () => {
+  const scene = Scene.settled({ maxRecords: 20 });
+  scene.hear(ptr(foo, web, 10), ...all.slice(1));
+  scene.take();
+  const other = `other.${foo}`;
+  const filler = Array.from({ length: 16 }, (_, i) => shared(txt(other, [`n=${i}`], 60)));
+  scene.hear(ptr(foo, other), ...filler);
+  scene.hear(ptr(foo, web));
+  scene.advance(1000);
+  assert.deepEqual(scene.take(), []);
+  assert.equal(scene.browser.sizes().get(2)?.records, 20);
+  scene.hear(goodbye(ptr(foo, web)));
+  assert.deepEqual(scene.take(), [`lost ${web} goodbye`]);
 });
 
 Deno.test("when every instance serves a newcomer is refused and counted", () => {
