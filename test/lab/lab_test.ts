@@ -221,6 +221,8 @@ Deno.test({
     {
       using prevented = withoutModuleLoading();
       if (prevented) {
+        // Another test may have loaded it.
+        await director.run("modprobe", ["-r", "ip_vs_mh"]);
         await assert.rejects(director.ipvsadm(["-A", "-t", "1.2.3.4:80", "-s", "mh"]));
       }
     }

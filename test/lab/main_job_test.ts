@@ -30,7 +30,7 @@ async function startKlb(
   const file = director.file(name, config);
   oldConfigs.set(director, file);
   const klb = director.klb(["run", "--config", file]);
-  await klb.waitForLog(/ready with the config/, 20_000);
+  await klb.waitForLog(/ready with the config/, 60_000);
   return klb;
 }
 
@@ -134,7 +134,7 @@ Deno.test("kill -9 and a restart lose no destination and no open connection; a f
 
   async function restart(): Promise<LabProcess> {
     const klb = director.klb(["run", "--config", oldConfigs.get(director)!]);
-    await klb.waitForLog(/ready with the config/, 20_000);
+    await klb.waitForLog(/ready with the config/, 60_000);
     return klb;
   }
 });
@@ -150,7 +150,7 @@ Deno.test("a restart removes what is no longer announced, once discovery had its
   const klb = await startKlb(director);
   await director.waitFor("the configured scheduler", ([service]) => service?.scheduler === "rr");
   assert.equal(weights(director.table()), ".11/1 .66/1", "adopted");
-  await director.waitFor("only what is announced", (table) => weights(table) === ".11/1", 20_000);
+  await director.waitFor("only what is announced", (table) => weights(table) === ".11/1", 60_000);
   await klb.waitForLog(/deleted .*192\.168\.99\.66:80: nobody announces it; it is idle/);
 });
 
@@ -209,7 +209,7 @@ Deno.test("an instance that changes its port moves", async () => {
     ).join(" ");
   await director.waitFor("port 80", (table) => ports(table) === "80/1");
   announced.change(foo("one", 8080));
-  await director.waitFor("port 8080", (table) => ports(table) === "8080/1", 20_000);
+  await director.waitFor("port 8080", (table) => ports(table) === "8080/1", 60_000);
   assert.deepEqual(await client.tally("http://1.2.3.4/", 3), { worker1: 3 });
 });
 
@@ -245,7 +245,7 @@ Deno.test("a crashed worker goes when nobody confirms its records, as soon as ze
   const klb = await startKlb(director, `zeroconf_max_ttl "5s"\n${oldExample}`);
   await director.waitFor("two destinations", (table) => weights(table) === ".11/1 .12/1");
   await crashing.kill();
-  await director.waitFor("gone", (table) => weights(table) === ".12/1", 20_000);
+  await director.waitFor("gone", (table) => weights(table) === ".12/1", 60_000);
   await klb.waitForLog(/192\.168\.99\.11:80: "one" was no longer announced on service/);
 });
 
@@ -275,7 +275,7 @@ while True: print(repr(s.recv(4096).decode()))`,
   await listener.waitForLog(/bound/);
   const file = director.file("klb.conf", oldExample);
   const klb = director.klb(["run", "--config", file], { env: { NOTIFY_SOCKET: path } });
-  await listener.waitForLog(/READY=1/, 20_000);
+  await listener.waitForLog(/READY=1/, 60_000);
   assert.deepEqual(director.table().map((each) => each.key), [key]);
   const { code } = await klb.terminate();
   assert.equal(code, 0);
