@@ -13,9 +13,10 @@
 import { type Ip, ipFromBytes, ipToBytes } from "../../model/address.ts";
 import { escapeLabel, labelToBytes, maxLabelBytes, maxNameBytes, splitName } from "./name.ts";
 
-/** Record types by number (RFC 1035 3.2.2, RFC 3596, RFC 2782, RFC 4034). */
+/** Record types by number (RFC 1035 3.2.2, RFC 3596, RFC 2782, RFC 6891, RFC 4034). */
 export const RecordType = {
   A: 1,
+  CNAME: 5,
   PTR: 12,
   TXT: 16,
   AAAA: 28,
@@ -29,7 +30,7 @@ export const RecordType = {
 export const classIn = 1;
 const classTopBit = 0x8000;
 
-/** Larger packets are dropped unread: RFC 6762 17 allows no more, and decoding them costs 500 ms. */
+/** Larger mDNS packets are dropped unread: RFC 6762 17 allows no more. */
 export const maxPacketBytes = 9000;
 
 /** A question (RFC 1035 4.1.2). */
@@ -90,8 +91,11 @@ export interface Message {
 }
 
 /** Reads a message; undefined when not even a header is there or it is too large to be one. */
-export function decodeMessage(packet: Uint8Array): Message | undefined {
-  if (packet.length < 12 || packet.length > maxPacketBytes) return undefined;
+export function decodeMessage(
+  packet: Uint8Array,
+  maxBytes: number = maxPacketBytes,
+): Message | undefined {
+  if (packet.length < 12 || packet.length > maxBytes) return undefined;
   return new Decoder(packet).message();
 }
 
@@ -202,6 +206,7 @@ class Decoder {
       case RecordType.AAAA:
         if (length !== (type === RecordType.A ? 4 : 16)) throw new Malformed();
         return { kind: "address", address: ipFromBytes(this.#packet.subarray(this.#offset, end)) };
+      case RecordType.CNAME:
       case RecordType.PTR: {
         const target = this.#name(end);
         this.#mustEnd(end);

@@ -208,7 +208,7 @@ Deno.test("lenient where the old daemon was: odd interfaces, addresses and domai
 Deno.test("unicast DNS: one server, beside the blocks, and SRV names in them", () => {
   const config = parse(
     'dns_resolvers "192.0.2.53"\n' +
-      service("192.0.2.1:80", "dns_srv _http._tcp.web.service.consul"),
+      'service {\nbind "192.0.2.1:80"\ndns_srv _http._tcp.web.service.consul\n}\n',
   );
   assert.deepEqual(config.dnsResolvers, [{ address: "192.0.2.53", port: 53, zone: "" }]);
   assert.deepEqual(config.services.map(({ dnsSrv }) => dnsSrv), ["_http._tcp.web.service.consul"]);
