@@ -3,6 +3,7 @@ import { FakeKernel } from "../../fakes/fake_kernel.ts";
 import { IpvsClient } from "../../../src/ipvs/client.ts";
 import { NetlinkError } from "../../../src/ipvs/error.ts";
 import { destinationKey, serviceKey } from "../../../src/model/ipvs.ts";
+import type { Ip } from "../../../src/model/address.ts";
 import type { Step } from "../../../src/model/step.ts";
 import { address, destination, service, step } from "../../fakes/ipvs_objects.ts";
 
@@ -163,10 +164,16 @@ Deno.test("what cannot be written fails alone", async () => {
       step.addService(service(web, { scheduler: "ä" })),
       step.addService(service(web)),
       step.addService(service({ kind: "fwmark", family: "ipv4", fwmark: 0 })),
+      // What it left half written is not repeated by the next.
+      step.add(web, { ...worker, address: "nonsense" as Ip }),
+      step.add(web, worker),
     ]);
-    assert.deepEqual(failures.map(({ error }) => error.errnoName), ["EINVAL", "EINVAL"]);
+    assert.deepEqual(failures.map(({ error }) => error.errnoName), ["EINVAL", "EINVAL", "EINVAL"]);
     assert.match(failures[1]!.error.message, /firewall mark 0 means none/);
-    assert.equal(kernel.table().size, 1);
+    assert.match(failures[2]!.error.message, /not a canonical IP address: nonsense/);
+    assert.deepEqual([...kernel.table().get(serviceKey(web))!.destinations.keys()], [
+      destinationKey(worker),
+    ]);
   });
 });
 
