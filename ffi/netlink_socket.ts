@@ -66,8 +66,8 @@ export class NetlinkSocket implements Disposable {
   /** When other work last had its turn, by performance.now(). */
   #turn = 0;
   #calls = 0;
-  /** Calls on other threads that use the socket. */
-  #pending = 0;
+  /** What calls on other threads use: kept here from the collector, and the socket from closing. */
+  readonly #inUse = new Set<ArrayBufferView>();
   #disposed = false;
 
   /** Opened by {@link openNetlinkSocket}. */
@@ -101,6 +101,7 @@ export class NetlinkSocket implements Disposable {
       result = this.#libnl.core.nl_sendto(this.#socket, bytes, size);
     } else {
       result = await this.#elsewhere(
+        bytes,
         this.#libnl.core.nl_sendto_elsewhere(this.#socket, bytes, size),
       );
       this.#turn = performance.now();
@@ -135,7 +136,7 @@ export class NetlinkSocket implements Disposable {
   [Symbol.dispose](): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    if (this.#pending === 0) this.#resources.dispose();
+    if (this.#inUse.size === 0) this.#resources.dispose();
   }
 
   #check(): void {
@@ -160,17 +161,19 @@ export class NetlinkSocket implements Disposable {
     const request = new Int32Array([this.#fd, Linux.POLLIN]); // struct pollfd
     // In slices, so that disposal is not held up for long.
     await this.#elsewhere(
+      request,
       this.#libc.symbols.poll(request, 1n, Math.ceil(Math.min(timeoutMs, 250))),
     );
     this.#turn = performance.now();
   }
 
-  async #elsewhere<T>(call: Promise<T>): Promise<T> {
-    this.#pending++;
+  async #elsewhere<T>(buffer: ArrayBufferView, call: Promise<T>): Promise<T> {
+    this.#inUse.add(buffer);
     try {
       return await call;
     } finally {
-      if (--this.#pending === 0 && this.#disposed) this.#resources.dispose();
+      this.#inUse.delete(buffer);
+      if (this.#inUse.size === 0 && this.#disposed) this.#resources.dispose();
     }
   }
 
