@@ -91,6 +91,22 @@ Deno.test("a name has at most 255 bytes, compressed or not", () => {
   assert.deepEqual(namesIn([63, ...new Array(63).fill(0x61), 0], 0), ["a".repeat(63)]);
 });
 
+Deno.test("what a pointer leads to may not contain the pointer", () => {
+  assert.deepEqual(namesIn([3, ...pointer(23), 0x78, 0], 1), ["1 skipped"]);
+});
+
+Deno.test("a pointer that is cut does not borrow its second half from the next record", () => {
+  const twelve = [...label("twelve-bytes"), 0];
+  const { answers, skipped } = decode(
+    header(0, 3),
+    rr([...label("ok"), 0], RecordType.A, [10, 0, 0, 1]),
+    rr([0], RecordType.NSEC, [0xc0]),
+    rr(twelve, RecordType.A, [10, 0, 0, 1]),
+  );
+  assert.deepEqual(answers.map(({ name }) => name), ["ok", "twelve-bytes"]);
+  assert.equal(skipped, 1);
+});
+
 Deno.test("a malformed name seen twice is malformed twice", () => {
   assert.deepEqual(namesIn([...label("a"), 0x40, ...label("ok"), 0], 0, 0, 3), ["ok", "2 skipped"]);
 });
