@@ -238,8 +238,11 @@ class Daemon implements AsyncDisposable {
   async #step(): Promise<void> {
     const now = this.#options.now();
     try {
+      // What discovery has told does not wait for a reading.
+      if (this.#dirty.size > 0) await this.#pass(true);
       if (now >= this.#resyncAt) await this.#resync();
       else await this.#readDraining(now);
+      if (this.#reread.size === 0) return;
       await this.#lookForEnded();
       await this.#pass(true);
     } catch (error) {
