@@ -13,6 +13,7 @@ import { configureMulticast, socketDescriptors } from "./ffi/multicast.ts";
 import { openNetlinkSocket } from "./ffi/netlink_socket.ts";
 import { openNotifier } from "./ffi/notify.ts";
 import { UsageError } from "./src/cli/args.ts";
+import { browseCommand } from "./src/cli/browse.ts";
 import { checkCommand } from "./src/cli/check.ts";
 import { type Command, type CommandContext, Exit } from "./src/cli/command.ts";
 import { type Platform, runCommand } from "./src/cli/run.ts";
@@ -24,6 +25,7 @@ import { nearest } from "./src/suggest.ts";
 const commands: readonly Command[] = [
   runCommand(openPlatform),
   checkCommand,
+  browseCommand(openPlatform),
   {
     name: "version",
     summary: "print the version",
@@ -135,6 +137,7 @@ if (import.meta.main) {
       out: write(Deno.stdout),
       err: write(Deno.stderr),
       signal: abort.signal,
+      terminal: Deno.stdout.isTerminal() ? { size: Deno.consoleSize } : undefined,
     }),
   );
 }

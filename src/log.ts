@@ -5,6 +5,7 @@
  * @module
  */
 import { configure, getConsoleSink, getLogger, type LogRecord, type Sink } from "@logtape/logtape";
+import { printable } from "./printable.ts";
 
 /** Levels a person may ask for. */
 export type LogLevel = "debug" | "info" | "warning" | "error";
@@ -65,10 +66,4 @@ function formatRecord(record: LogRecord, format: LogFormat): string {
   return format === "journald"
     ? `<${priorities[record.level]}>${part}: ${text}`
     : `${new Date(record.timestamp).toISOString()} ${record.level.padEnd(7)} ${part}: ${text}`;
-}
-
-/** Announcers choose names; none may steer a terminal or fake a line of the log. */
-function printable(text: string): string {
-  // deno-lint-ignore no-control-regex
-  return text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029]/g, "\ufffd");
 }

@@ -16,6 +16,12 @@ export const Exit = {
   config: 78,
 } as const;
 
+/** A terminal that can be drawn on. */
+export interface Terminal {
+  /** Its width and height in characters, now. */
+  size(): { readonly columns: number; readonly rows: number };
+}
+
 /** Where a command writes, and how it learns that it should end. */
 export interface CommandContext {
   /** Writes a line to standard output. */
@@ -24,6 +30,8 @@ export interface CommandContext {
   readonly err: (line: string) => void;
   /** Aborted on SIGTERM and SIGINT. */
   readonly signal: AbortSignal;
+  /** The terminal that standard output is, if it is one. */
+  readonly terminal: Terminal | undefined;
 }
 
 /** One `klb COMMAND`. */

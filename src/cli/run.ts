@@ -91,6 +91,7 @@ export function runCommand(openPlatform: () => Platform & Disposable): Command {
               queries,
               families,
               maxLifetime: config.zeroconfMaxTtl ?? Infinity,
+              resolvers: config.dnsResolvers,
               listInterfaces: () => platform.listInterfaces(),
               configurator: platform.configurator,
               onEvent,

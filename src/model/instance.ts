@@ -76,6 +76,13 @@ export type DiscoveryEvent =
     readonly cause: DepartureCause;
   }
   | {
+    /** Somebody announces this service type; told only to who enumerates them (RFC 6763 9). */
+    readonly type: "service-type";
+    readonly query: string;
+    /** `_http._tcp`. */
+    readonly serviceType: string;
+  }
+  | {
     /**
      * The initial query schedule has run on every interface, or unicast DNS has answered every
      * question: what was not found is not there.

@@ -92,6 +92,8 @@ export class Pool {
         for (const claim of claims) this.#release(claim, event.cause);
         return claims.length > 0;
       }
+      case "service-type":
+        return false;
       case "settled": {
         const changed = !this.#settled;
         this.#settled = true;

@@ -190,6 +190,14 @@ export class MdnsBrowser {
     for (const { link } of this.#links.values()) link.reconfirmAll(now);
   }
 
+  /**
+   * Milliseconds until the first record that an instance needs runs out on this interface, unless
+   * it is heard again; 0 for one that is not known.
+   */
+  timeLeft(name: string, interfaceIndex: number, now: number): number {
+    return this.#links.get(interfaceIndex)?.link.timeLeft(name, now) ?? 0;
+  }
+
   /** What it holds, by interface index. */
   sizes(): ReadonlyMap<number, LinkSize> {
     return new Map([...this.#links].map(([index, { link }]) => [index, link.size]));
@@ -268,8 +276,10 @@ export class MdnsBrowser {
           this.#events.push({ type: "found", query: query.key, instance: event.instance });
         } else if (event.type === "lost") {
           this.#lost(query.key, link, event.name, event.cause);
-        } else {
+        } else if (event.type === "settled") {
           this.#maybeSettled(query);
+        } else {
+          this.#events.push({ ...event, query: query.key });
         }
       }
     }

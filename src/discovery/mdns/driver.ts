@@ -95,6 +95,17 @@ export class MdnsDriver implements AsyncDisposable {
     return driver;
   }
 
+  /** Browses one more query, on the interfaces that are open. */
+  browse(query: BrowseQuery): void {
+    this.#browser.browse(query, this.#options.now());
+    this.#pump();
+  }
+
+  /** See {@link MdnsBrowser.timeLeft}. */
+  timeLeft(name: string, interfaceIndex: number): number {
+    return this.#browser.timeLeft(name, interfaceIndex, this.#options.now());
+  }
+
   /** Closes every socket; tells nothing more. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;

@@ -29,6 +29,7 @@ export type LinkEvent =
     readonly name: string;
     readonly cause: DepartureCause;
   }
+  | { readonly type: "service-type"; readonly service: string; readonly serviceType: string }
   | { readonly type: "settled"; readonly service: string };
 
 /** Queries of the initial schedule: at about 0, 1, 3 and 7 s (RFC 6762 5.2). */
@@ -180,6 +181,22 @@ export class Link {
     }
   }
 
+  /** Milliseconds until the first record an instance needs runs out unless it is heard again. */
+  timeLeft(name: string, now: number): number {
+    const known = this.#instances.get(foldName(name));
+    if (!known) return 0;
+    const latest = (entries: Iterable<CacheEntry>) =>
+      Math.max(...Array.from(entries, ({ expiresAt }) => expiresAt));
+    const pointers = [...known.told.keys()]
+      .flatMap((service) => this.#cache.find(service, RecordType.PTR, known.foldedName) ?? []);
+    const addresses = [...known.hosts].flatMap((host) => [
+      ...this.#cache.usable(host, RecordType.A),
+      ...this.#cache.usable(host, RecordType.AAAA),
+    ]);
+    const servers = this.#cache.usable(known.foldedName, RecordType.SRV);
+    return Math.max(0, Math.min(latest(pointers), latest(servers), latest(addresses)) - now);
+  }
+
   /** The interface is away: nothing is asked, and nothing settles, until {@link restart}. */
   pause(): void {
     this.#paused = true;
@@ -324,6 +341,7 @@ export class Link {
     const foldedName = foldName(record.name);
     switch (data.kind) {
       case "pointer":
+        if (isTypeEnumeration(foldedName)) return this.#handleServiceType(record, now);
         if (!this.#browsed.has(foldedName) || !isInstanceOf(data.target, foldedName)) return;
         if (record.ttl > 0 && !this.#hasRoomFor(foldName(data.target))) {
           this.#counters.refusedInstances++;
@@ -355,6 +373,16 @@ export class Link {
       if (data.kind === "service") this.#updateHosts(foldedName, now);
       this.#dirty.add(foldedName);
     }
+  }
+
+  /** A service type that somebody announces, for whoever enumerates them (RFC 6763 9). */
+  #handleServiceType(record: ResourceRecord, now: number): void {
+    const service = foldName(record.name);
+    if (!this.#browsed.has(service) || record.data.kind !== "pointer") return;
+    const [name, protocol, ...domain] = splitName(foldName(record.data.target));
+    if (!protocol || domain.join(".") !== splitName(service).slice(3).join(".")) return;
+    if (this.#cache.put(record, now) !== "new") return;
+    this.#events.push({ type: "service-type", service, serviceType: `${name}.${protocol}` });
   }
 
   /** NSEC: types it does not list do not exist (RFC 6762 6.1); asking for them is pointless. */
@@ -738,6 +766,11 @@ export class Link {
     }
     return "expired";
   }
+}
+
+/** `_services._dns-sd._udp.<domain>`: its pointers lead to service types (RFC 6763 9). */
+function isTypeEnumeration(foldedService: string): boolean {
+  return foldedService.startsWith("_services._dns-sd._udp.");
 }
 
 function askKey(foldedName: string, type: number): string {

@@ -17,7 +17,7 @@ Deno.test("without a command it lists them and exits 64", async () => {
   const { code, stdout, stderr } = await klb([]);
   assert.equal(code, 64);
   assert.equal(stdout, "");
-  for (const name of ["run", "check", "version", "help"]) {
+  for (const name of ["run", "check", "browse", "version", "help"]) {
     assert.match(stderr, RegExp(`^  ${name} `, "m"));
   }
 });
