@@ -10,6 +10,8 @@ import {
   type DiscoveryQuery,
   isLocalDomain,
 } from "../model/instance.ts";
+import type { Nameserver } from "../model/nameserver.ts";
+import { DnsDriver } from "./dns/driver.ts";
 import { MdnsDriver, type SystemInterface } from "./mdns/driver.ts";
 import type { SocketConfigurator } from "./mdns/sockets.ts";
 
@@ -20,6 +22,8 @@ export interface DiscoveryOptions {
   readonly families: ReadonlySet<Family>;
   /** Milliseconds an mDNS record is believed at the most; Infinity lets the announcer decide. */
   readonly maxLifetime: number;
+  /** Whom to ask by unicast DNS; empty: the resolvers of this machine. */
+  readonly resolvers: readonly Nameserver[];
   readonly listInterfaces: () => readonly SystemInterface[];
   readonly configurator: SocketConfigurator;
   /** Called for each event, on the event loop. */
@@ -33,7 +37,9 @@ export interface DiscoveryOptions {
 /** Starts to look for everything that is asked for; it ends when what is returned is disposed. */
 export async function startDiscovery(options: DiscoveryOptions): Promise<AsyncDisposable> {
   const multicast = options.queries.filter(isMulticast);
+  const unicast = options.queries.filter((query) => !isMulticast(query));
   await using started = new AsyncDisposableStack();
+  if (unicast.length > 0) started.use(DnsDriver.start({ ...options, queries: unicast }));
   if (multicast.length > 0) {
     started.use(await MdnsDriver.start({ ...options, queries: multicast }));
   }
