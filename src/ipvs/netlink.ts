@@ -72,6 +72,11 @@ export class MessageWriter {
     return this.#bytes.subarray(0, this.#at << 2);
   }
 
+  /** Makes room for so many bytes in all at once, instead of growing bit by bit. */
+  reserve(bytes: number): void {
+    this.#reserve(bytes - this.length);
+  }
+
   /** Drops everything behind the message that begins at `length`, by default everything. */
   reset(length = 0): void {
     this.#at = length >> 2;
