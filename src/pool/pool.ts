@@ -29,6 +29,11 @@ import {
 export interface Source {
   readonly label: string;
   readonly interfaceName: string;
+  /** SRV priority: lower is preferred (RFC 2782). */
+  readonly priority: number;
+  /** SRV weight: share within a priority. */
+  readonly weight: number;
+  readonly txt: ServiceInstance["txt"];
 }
 
 /** An address and port that may serve. */
@@ -48,6 +53,7 @@ export interface Departure {
 
 interface Claim {
   readonly key: string;
+  readonly source: Source;
   /** The SRV target it comes from: the address is kept while this target still has it. */
   readonly target: string;
   readonly endpoint: Endpoint;
@@ -111,7 +117,9 @@ export class Pool {
     const key = instanceKey(instance.name, instance.interfaceIndex);
     const before = this.#claims.get(key) ?? [];
     const after: Claim[] = [];
+    const { label, interfaceName, txt } = instance;
     for (const target of instance.targets) {
+      const { priority, weight } = target;
       const name = `${target.host}:${target.port}`;
       const current = before.find((claim) => claim.target === name)?.endpoint.address;
       const address = this.#choose(target, current);
@@ -119,17 +127,17 @@ export class Pool {
       const endpoint = { address, port: target.port };
       const claimKey = `${key} ${name} ${address}`;
       if (!after.some((claim) => claim.key === claimKey)) {
-        after.push({ key: claimKey, target: name, endpoint });
+        const source = { label, interfaceName, priority, weight, txt };
+        after.push({ key: claimKey, source, target: name, endpoint });
       }
     }
     if (after.length > 0) this.#claims.set(key, after);
     else this.#claims.delete(key);
-    const source = { label: instance.label, interfaceName: instance.interfaceName };
     const kept = new Set(after.map((claim) => claim.key));
     let changed = false;
     // Arrivals first: an instance that moves is never without a member.
     for (const claim of after) {
-      changed = this.#add(claim, source) || changed;
+      changed = this.#add(claim) || changed;
     }
     // With nothing in its place, its last address ran out; a goodbye would have lost the instance.
     const cause = after.length > 0 ? "moved" : "expired";
@@ -141,17 +149,17 @@ export class Pool {
     return changed;
   }
 
-  #add(claim: Claim, source: Source): boolean {
+  #add(claim: Claim): boolean {
     const endpoint = formatEndpoint(claim.endpoint);
     const member = this.#members.get(endpoint);
     if (member) {
-      const known = member.sources.has(claim.key);
-      member.sources.set(claim.key, source);
-      return !known;
+      const known = member.sources.get(claim.key);
+      member.sources.set(claim.key, claim.source);
+      return !known || !sameSource(known, claim.source);
     }
     this.#members.set(endpoint, {
       endpoint: claim.endpoint,
-      sources: new Map([[claim.key, source]]),
+      sources: new Map([[claim.key, claim.source]]),
     });
     this.#departures.delete(endpoint);
     return true;
@@ -185,4 +193,9 @@ export class Pool {
 function isUsable(address: Ip): boolean {
   return !isLoopback(address) && !isUnspecified(address) && !isMulticast(address) &&
     address !== "255.255.255.255" && !(isLinkLocal(address) && familyOf(address) === "ipv6");
+}
+
+function sameSource(a: Source, b: Source): boolean {
+  return a.priority === b.priority && a.weight === b.weight && a.label === b.label &&
+    a.txt.size === b.txt.size && [...a.txt].every(([key, value]) => b.txt.get(key) === value);
 }

@@ -25,7 +25,7 @@ await using topology = await Topology.create({ workers: 2 });
 const { director } = topology;
 const klb = director.klb(["run", "--config", director.file("klb.conf", config)]);
 await klb.waitForLog(/ready with/, 60_000);
-const witness = await director.watch(200);
+const witness = await director.watch();
 // A second instance keeps avahi running while the first comes and goes.
 const worker = topology.worker(1);
 worker.announce({ name: "other", type: "_other._tcp", port: 1 });

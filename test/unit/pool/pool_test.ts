@@ -86,6 +86,25 @@ Deno.test("each SRV target is a member", () => {
   assert.deepEqual(members(pool), ["10.0.0.2:80"]);
 });
 
+Deno.test("SRV priority and weight and TXT reach the member, and so does their change", () => {
+  const pool = new Pool("ipv4");
+  const event = (weight: number, txt: Record<string, string>) => {
+    const event = found("a", [{ ...target(80, ["10.0.0.1"]), priority: 1, weight }]);
+    if (event.type !== "found") throw new TypeError();
+    return { ...event, instance: { ...event.instance, txt: new Map(Object.entries(txt)) } };
+  };
+  assert.equal(pool.handle(event(5, { weight: "2.0" })), true);
+  const [source] = pool.members.get("10.0.0.1:80")!.sources.values();
+  assert.equal(source!.priority, 1);
+  assert.equal(source!.weight, 5);
+  assert.equal(source!.txt.get("weight"), "2.0");
+  assert.equal(pool.handle(event(5, { weight: "2.0" })), false);
+  assert.equal(pool.handle(event(5, { weight: "3.0" })), true);
+  assert.equal(pool.handle(event(6, { weight: "3.0" })), true);
+  assert.deepEqual(members(pool), ["10.0.0.1:80"]);
+  assert.deepEqual(departures(pool), []);
+});
+
 Deno.test("what changes nothing says so", () => {
   const pool = new Pool("ipv4");
   assert.equal(pool.handle(lost("unknown")), false);
