@@ -83,7 +83,7 @@ const listableConnections = 50_000;
 /** The first retry after a failed step; each later one doubles up to {@link resyncInterval}. */
 const firstRetry = 100;
 
-/** The daemon cannot begin: the message says why and what would help. */
+/** The daemon cannot begin. Why, and what would help, is in the log by then. */
 export class StartError extends Error {
   override readonly name = "StartError";
 }
@@ -182,8 +182,7 @@ class Daemon implements AsyncDisposable {
     await this.#discovery;
     const missing = this.#services.filter(({ key }) => !this.#table.has(key));
     if (missing.length === this.#services.length) {
-      const [first] = this.#failures.values();
-      throw new StartError(first ?? "no virtual service could be set up");
+      throw new StartError("not one virtual service could be set up");
     }
     this.#options.onReady();
     while (!signal.aborted) {
