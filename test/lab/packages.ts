@@ -41,6 +41,11 @@ export const labPackages: readonly Package[] = [
     files: ["/usr/lib/python3/dist-packages/zeroconf/__init__.py"],
     why: "a second, independent announcer; its python3 also timestamps packets",
   },
+  {
+    name: "nsd",
+    files: ["/usr/sbin/nsd"],
+    why: "the DNS server of workers found by unicast DNS: zone files, TTLs, SOA, TCP; half a MB",
+  },
 ];
 
 /** The kernel for machines whose own has no IPVS, or whose user is not root. */
