@@ -12,6 +12,7 @@ import { openLibc } from "./ffi/libc.ts";
 import { configureMulticast, socketDescriptors } from "./ffi/multicast.ts";
 import { openNetlinkSocket } from "./ffi/netlink_socket.ts";
 import { openNotifier } from "./ffi/notify.ts";
+import { watchSystem } from "./ffi/system_changes.ts";
 import { UsageError } from "./src/cli/args.ts";
 import { browseCommand } from "./src/cli/browse.ts";
 import { checkCommand } from "./src/cli/check.ts";
@@ -116,6 +117,7 @@ function openPlatform(): Platform & Disposable {
           addresses.map((bytes): Family => bytes.length === 4 ? "ipv4" : "ipv6"),
         ),
       })),
+    watchSystem,
     notifier,
     journald: Deno.env.has("JOURNAL_STREAM"),
     [Symbol.dispose]: () => opened.dispose(),

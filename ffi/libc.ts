@@ -15,6 +15,7 @@ const definitions = {
   /** usize as bigint: a number is six times slower. */
   sendto: { parameters: ["i32", "buffer", "usize", "i32", "buffer", "u32"], result: "isize" },
   recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
+  read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   close: { parameters: ["i32"], result: "i32" },
   setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
   getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
@@ -22,6 +23,10 @@ const definitions = {
   /** The name NUL-terminated; 0 when there is no such interface. */
   if_nametoindex: { parameters: ["buffer"], result: "u32" },
   clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
+  timerfd_create: { parameters: ["i32", "i32"], result: "i32" },
+  timerfd_settime: { parameters: ["i32", "i32", "buffer", "buffer"], result: "i32" },
+  eventfd: { parameters: ["u32", "i32"], result: "i32" },
+  eventfd_write: { parameters: ["i32", "u64"], result: "i32" },
   free: { parameters: ["pointer"], result: "void" },
   /** Waits on another thread, so that the event loop lives on. */
   poll: { parameters: ["buffer", "u64", "i32"], result: "i32", nonblocking: true },
@@ -34,7 +39,7 @@ export interface Libc extends Disposable {
   errno(): number;
 }
 
-/** `AF_*`, `SOCK_*`, `SOL_*`, `SO_*`, `MSG_*` of Linux, as far as they are used here. */
+/** Numbers of Linux by the names its headers give them, as far as they are used here. */
 export const Linux = {
   AF_UNIX: 1,
   AF_INET: 2,
@@ -53,7 +58,14 @@ export const Linux = {
   NETLINK_EXT_ACK: 11,
   MSG_DONTWAIT: 0x40,
   MSG_NOSIGNAL: 0x4000,
+  NETLINK_ROUTE: 0,
+  CLOCK_REALTIME: 0,
   CLOCK_MONOTONIC: 1,
+  /** Also the flags of eventfd(2). */
+  TFD_NONBLOCK: 0x800,
+  TFD_CLOEXEC: 0x80000,
+  TFD_TIMER_ABSTIME: 1,
+  TFD_TIMER_CANCEL_ON_SET: 2,
   POLLIN: 1,
 } as const;
 

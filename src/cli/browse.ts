@@ -103,6 +103,7 @@ export function browseCommand(openPlatform: () => Platform & Disposable): Comman
         families: new Set(["ipv4", "ipv6"]),
         maxLifetime: Infinity,
         listInterfaces: () => platform.listInterfaces(),
+        watchSystem: platform.watchSystem,
         configurator: platform.configurator,
         onEvent: (event) => driver ? handle(event, driver) : early.push(event),
         onNotice: (level, text) => {

@@ -6,7 +6,7 @@
 import { loadConfig } from "../config/load.ts";
 import { ConfigError, formatProblem, formatWarning } from "../config/schema.ts";
 import { type IpvsTable, runDaemon, StartError } from "../daemon.ts";
-import type { SystemInterface } from "../discovery/mdns/driver.ts";
+import type { SystemInterface, SystemWatch } from "../discovery/mdns/driver.ts";
 import type { SocketConfigurator } from "../discovery/mdns/sockets.ts";
 import { startDiscovery } from "../discovery/start.ts";
 import { configureLog, type LogLevel, openLog } from "../log.ts";
@@ -23,6 +23,8 @@ export interface Platform {
   openIpvs(): Promise<IpvsTable & Disposable>;
   readonly configurator: SocketConfigurator;
   listInterfaces(): readonly SystemInterface[];
+  /** See {@link SystemWatch}. */
+  readonly watchSystem: SystemWatch;
   /** Tells systemd, where it listens (sd_notify(3)). */
   readonly notifier: {
     ready(): Error | undefined;
@@ -93,6 +95,7 @@ export function runCommand(openPlatform: () => Platform & Disposable): Command {
               maxLifetime: config.zeroconfMaxTtl ?? Infinity,
               resolvers: config.dnsResolvers,
               listInterfaces: () => platform.listInterfaces(),
+              watchSystem: platform.watchSystem,
               configurator: platform.configurator,
               onEvent,
               onNotice: (noticeLevel, text) => discovery[noticeLevel](text),
@@ -106,7 +109,8 @@ export function runCommand(openPlatform: () => Platform & Disposable): Command {
           onStatus: (status) => tell(platform.notifier.status(status)),
         });
       } catch (error) {
-        if (!(error instanceof StartError) && !isExpected(error)) throw error;
+        if (error instanceof StartError) return Exit.unavailable;
+        if (!isExpected(error)) throw error;
         log.error(error.message);
         return Exit.unavailable;
       }

@@ -12,7 +12,7 @@ import {
 } from "../model/instance.ts";
 import type { Nameserver } from "../model/nameserver.ts";
 import { DnsDriver } from "./dns/driver.ts";
-import { MdnsDriver, type SystemInterface } from "./mdns/driver.ts";
+import { MdnsDriver, type SystemInterface, type SystemWatch } from "./mdns/driver.ts";
 import type { SocketConfigurator } from "./mdns/sockets.ts";
 
 /** What discovery is handed. */
@@ -25,6 +25,7 @@ export interface DiscoveryOptions {
   /** Whom to ask by unicast DNS; empty: the resolvers of this machine. */
   readonly resolvers: readonly Nameserver[];
   readonly listInterfaces: () => readonly SystemInterface[];
+  readonly watchSystem: SystemWatch;
   readonly configurator: SocketConfigurator;
   /** Called for each event, on the event loop. */
   readonly onEvent: (event: DiscoveryEvent) => void;

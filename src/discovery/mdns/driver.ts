@@ -19,6 +19,14 @@ export interface SystemInterface extends LinkInterface {
   readonly families: ReadonlySet<Family>;
 }
 
+/**
+ * Calls back after changes of interfaces, addresses or the wall clock, until disposed. A call says
+ * that there may be something new, and may be one too many.
+ *
+ * @throws {Error} where the system tells no changes.
+ */
+export type SystemWatch = (onChange: () => void) => AsyncDisposable;
+
 /** What the driver is handed. */
 export interface DriverOptions {
   readonly queries: readonly BrowseQuery[];
@@ -26,6 +34,7 @@ export interface DriverOptions {
   /** Milliseconds; Infinity lets the announcer's TTL decide. */
   readonly maxLifetime: number;
   readonly listInterfaces: () => readonly SystemInterface[];
+  readonly watchSystem: SystemWatch;
   readonly configurator: SocketConfigurator;
   /** Called for each event, on the event loop. */
   readonly onEvent: (event: DiscoveryEvent) => void;
@@ -35,13 +44,20 @@ export interface DriverOptions {
   readonly now: () => number;
 }
 
-/** How often the interfaces are looked at. */
-const interfaceInterval = 1000;
+/** Milliseconds: changes come in bunches, and one look is enough for a bunch. */
+const bunchTime = 50;
 
 /**
- * Milliseconds by which the wall clock may run ahead of the monotonic one between two looks at the
- * interfaces. More means that this machine, perhaps a virtual one, was suspended: Linux stops the
- * monotonic clock then. A clock set by hand looks the same, and asking once too often does no harm.
+ * Milliseconds until something that failed is tried again without a change that would explain why it
+ * should work now; doubled each time.
+ */
+const firstRetry = 1000;
+const longestRetry = 60_000;
+
+/**
+ * Milliseconds by which the wall clock may run ahead of the monotonic one between two changes. More
+ * means that this machine, perhaps a virtual one, was suspended: Linux stops the monotonic clock
+ * then. A clock set by hand looks the same, and asking once too often does no harm.
  */
 const clockTolerance = 5000;
 
@@ -68,10 +84,14 @@ export class MdnsDriver implements AsyncDisposable {
   readonly #gained = new Set<number>();
   readonly #complaints = new Map<string, string>();
   readonly #missing = new Set<string>();
-  #interfaceTimer: ReturnType<typeof setTimeout> | undefined;
+  #watch: AsyncDisposable | undefined;
+  #scanTimer: ReturnType<typeof setTimeout> | undefined;
+  #retryTimer: ReturnType<typeof setTimeout> | undefined;
+  #retry = firstRetry;
   #browserTimer: ReturnType<typeof setTimeout> | undefined;
   #browserTimerAt = Infinity;
-  #scan: Promise<void> | undefined;
+  /** The last look at the interfaces; the next one waits for it. */
+  #scan: Promise<void> = Promise.resolve();
   /** Wall clock minus monotonic clock, in milliseconds. */
   #clockOffset = Infinity;
   #closed = false;
@@ -91,6 +111,8 @@ export class MdnsDriver implements AsyncDisposable {
     const driver = new MdnsDriver(options);
     const now = options.now();
     for (const query of options.queries) driver.#browser.browse(query, now);
+    // Before the first look, so that nothing changes unseen in between.
+    driver.#watch = options.watchSystem(() => driver.#systemChanged());
     await driver.#scanInterfaces();
     return driver;
   }
@@ -109,10 +131,11 @@ export class MdnsDriver implements AsyncDisposable {
   /** Closes every socket; tells nothing more. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
-    clearTimeout(this.#interfaceTimer);
+    await this.#watch?.[Symbol.asyncDispose]();
+    clearTimeout(this.#scanTimer);
     clearTimeout(this.#browserTimer);
     await this.#scan;
-    clearTimeout(this.#interfaceTimer);
+    clearTimeout(this.#retryTimer);
     for (const { socket } of this.#sockets.values()) socket[Symbol.dispose]();
     this.#sockets.clear();
   }
@@ -147,20 +170,34 @@ export class MdnsDriver implements AsyncDisposable {
 
   // --- interfaces
 
-  async #scanInterfaces(): Promise<void> {
-    this.#scan = this.#followInterfaces();
-    await this.#scan;
+  #systemChanged(): void {
     if (this.#closed) return;
-    this.#interfaceTimer = setTimeout(() => this.#scanInterfaces(), interfaceInterval);
+    this.#scanTimer ??= setTimeout(() => {
+      this.#scanTimer = undefined;
+      this.#retry = firstRetry;
+      this.#scanInterfaces();
+    }, bunchTime);
   }
 
-  async #followInterfaces(): Promise<void> {
+  #scanInterfaces(): Promise<void> {
+    return this.#scan = this.#scan.then(async () => {
+      if (this.#closed) return;
+      clearTimeout(this.#retryTimer);
+      const complete = await this.#followInterfaces();
+      if (complete || this.#closed) return;
+      this.#retryTimer = setTimeout(() => this.#scanInterfaces(), this.#retry);
+      this.#retry = Math.min(2 * this.#retry, longestRetry);
+    });
+  }
+
+  /** Makes the sockets fit the interfaces; false when one could not be opened. */
+  async #followInterfaces(): Promise<boolean> {
     let interfaces: readonly SystemInterface[];
     try {
       interfaces = this.#options.listInterfaces();
     } catch (error) {
       this.#complain("interfaces", (error as Error).message);
-      return;
+      return false;
     }
     this.#warnOfMissing(interfaces);
     const wanted = new Map<string, { link: LinkInterface; family: Family }>();
@@ -178,11 +215,12 @@ export class MdnsDriver implements AsyncDisposable {
     }
     for (const [key, { link, family }] of wanted) {
       if (!this.#sockets.has(key)) await this.#open(key, link, family);
-      if (this.#closed) return;
+      if (this.#closed) return false;
     }
     this.#tellBrowser();
     this.#watchClock();
     this.#pump();
+    return this.#sockets.size === wanted.size;
   }
 
   #watchClock(): void {
