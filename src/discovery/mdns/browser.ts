@@ -15,6 +15,7 @@ import {
 } from "../../model/instance.ts";
 import { decodeMessage } from "../dns/message.ts";
 import { foldName, isEncodable } from "../dns/name.ts";
+import { recoveryTime } from "./cache.ts";
 import { Link, type LinkCounters, type LinkSize } from "./link.ts";
 
 /** An interface mDNS can run on. */
@@ -146,7 +147,8 @@ export class MdnsBrowser {
 
   /**
    * An interface is there, is there again, or has gained a socket: asks on it. If it was away, what
-   * was known of it is in doubt.
+   * was known of it is in doubt. If it takes the place of one with the same name, as after a driver
+   * was reloaded, what was known of that one goes as soon as this one had its chance.
    */
   interfaceUp(present: LinkInterface, now: number): void {
     const known = this.#links.get(present.index);
@@ -156,6 +158,10 @@ export class MdnsBrowser {
       return;
     }
     if (known) this.#close(known);
+    for (const state of this.#links.values()) {
+      if (state.link.name !== present.name || state.closesAt === Infinity) continue;
+      state.closesAt = Math.min(state.closesAt, now + recoveryTime);
+    }
     const link = new Link(
       present.index,
       present.name,

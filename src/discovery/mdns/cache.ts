@@ -58,6 +58,12 @@ export type PutResult = "new" | "renewed" | "revived" | "goodbye" | "ignored";
 /** How long a record in doubt has to be heard again (RFC 6762 10.4). */
 export const reconfirmTime = 10_000;
 
+/**
+ * The same for everything that was known through an interface that is whole again after it was away.
+ * Shorter, so that the picture is true, and the kernel too, ten seconds after the interface is.
+ */
+export const recoveryTime = 8000;
+
 /** A second: how long a goodbye or a flushed record stays (RFC 6762 10.1, 10.2). */
 export const departureDelay = 1000;
 
@@ -69,7 +75,7 @@ const refreshShares = [0.80, 0.85, 0.90, 0.95];
 const refreshJitter = 0.02;
 
 /**
- * When a record in doubt is asked for, as shares of {@link reconfirmTime}. RFC 6762 10.4 wants two
+ * When a record in doubt is asked for, as shares of the time it has left. RFC 6762 10.4 wants two
  * queries or more; the third is for links that lose packets. Pointers go first: their answers
  * usually bring the other records along, and those need no queries then.
  */
@@ -192,16 +198,16 @@ export class RecordCache {
   reconfirm(foldedName: string, type: number, now: number, dataKey?: string): void {
     for (const entry of this.#sets.get(setKey(foldedName, type))?.values() ?? []) {
       if (entry.doubted || (dataKey !== undefined && entry.dataKey !== dataKey)) continue;
-      this.#doubt(entry, now);
+      this.#doubt(entry, now, reconfirmTime);
     }
   }
 
-  /** Doubts everything, as after a time in which nothing could be heard. */
-  reconfirmAll(now: number): void {
+  /** Doubts everything, as after a time in which nothing could be heard, for so many milliseconds. */
+  reconfirmAll(now: number, within: number = reconfirmTime): void {
     for (const set of this.#sets.values()) {
       for (const entry of set.values()) {
         // What is on its way out stays so; what was in doubt was asked for in vain.
-        if (entry.askPoints !== noAskPoints) this.#doubt(entry, now);
+        if (entry.askPoints !== noAskPoints) this.#doubt(entry, now, within);
       }
     }
   }
@@ -285,8 +291,8 @@ export class RecordCache {
     this.#schedule(entry, now);
   }
 
-  #doubt(entry: MutableEntry, now: number): void {
-    entry.expiresAt = Math.min(entry.expiresAt, now + reconfirmTime);
+  #doubt(entry: MutableEntry, now: number, within: number): void {
+    entry.expiresAt = Math.min(entry.expiresAt, now + within);
     entry.doubted = true;
     const shares = entry.data.kind === "pointer" ? pointerReconfirmShares : reconfirmShares;
     entry.askPoints = { shares, start: now, span: entry.expiresAt - now, jitter: 0 };

@@ -18,7 +18,13 @@ import {
 } from "../dns/message.ts";
 import { foldName, labelToText, splitName } from "../dns/name.ts";
 import { parseTxt } from "../dns/txt.ts";
-import { type CacheEntry, type CacheOptions, reconfirmTime, RecordCache } from "./cache.ts";
+import {
+  type CacheEntry,
+  type CacheOptions,
+  reconfirmTime,
+  RecordCache,
+  recoveryTime,
+} from "./cache.ts";
 
 /** What a link tells about one service name (`_foo._tcp.local`). */
 export type LinkEvent =
@@ -209,7 +215,7 @@ export class Link {
    * what left meanwhile said its goodbye to nobody (RFC 6762 10.3).
    */
   restart(now: number): void {
-    if (this.#paused) this.#cache.reconfirmAll(now);
+    if (this.#paused) this.#cache.reconfirmAll(now, recoveryTime);
     this.#paused = false;
     for (const ask of this.#asks.values()) {
       if (!ask.recurring) continue;

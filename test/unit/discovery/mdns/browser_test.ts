@@ -424,7 +424,7 @@ Deno.test("after a flap what is still there is not even told", () => {
   assert.deepEqual(scene.take(), []);
 });
 
-Deno.test("who left during a flap is lost 10 s after it, though nobody heard his goodbye", () => {
+Deno.test("who left during a flap is lost 8 s after it, though nobody heard his goodbye", () => {
   const scene = withWeb();
   const twin = `twin.${foo}`;
   const other = [
@@ -440,8 +440,35 @@ Deno.test("who left during a flap is lost 10 s after it, though nobody heard his
   scene.browser.interfaceUp({ index: 2, name: "eth0" }, scene.now);
   scene.advance(200);
   scene.hear(...other);
-  scene.advance(9800);
+  scene.advance(7799);
+  assert.deepEqual(scene.take(), []);
+  scene.advance(1);
   assert.deepEqual(scene.take(), [`lost ${web} expired`]);
+});
+
+Deno.test("an interface recreated under its name ends the old one once it had its chance", () => {
+  const scene = withWeb();
+  scene.browser.interfaceUp({ index: 3, name: "eth1" }, scene.now);
+  scene.receive(response(all), 3);
+  scene.take();
+  scene.browser.interfaceDown(2, scene.now);
+  scene.browser.interfaceUp({ index: 4, name: "eth0" }, scene.now);
+  scene.advance(7999);
+  assert.deepEqual(scene.take(), []);
+  scene.advance(1);
+  const [told, ...more] = scene.events;
+  assert.deepEqual(more, []);
+  assert.deepEqual(told!.event.type === "lost" && told!.event.interfaceIndex, 2);
+  assert.deepEqual([...scene.browser.sizes().keys()], [3, 4]);
+});
+
+Deno.test("an interface that comes late does not lengthen the life of its predecessor", () => {
+  const scene = withWeb();
+  scene.browser.interfaceDown(2, scene.now);
+  scene.advance(9000);
+  scene.browser.interfaceUp({ index: 4, name: "eth0" }, scene.now);
+  scene.advance(1000);
+  assert.deepEqual(scene.take(), [`lost ${web} interface`]);
 });
 
 Deno.test("another socket on an interface asks again but doubts nothing", () => {
