@@ -16,6 +16,13 @@ export interface Announcement {
   readonly txt?: Readonly<Record<string, string>>;
 }
 
+/** What an instance of python-zeroconf may change. */
+export interface ZeroconfChanges {
+  readonly port?: number;
+  readonly txt?: Readonly<Record<string, string>>;
+  readonly addresses?: readonly string[];
+}
+
 /** Where a process is started: in the worker's namespace. */
 export type Spawn = (command: string, args: readonly string[], label: string) => LabProcess;
 
@@ -128,9 +135,17 @@ export class Announced {
 /** An instance announced by python-zeroconf in a process of its own. */
 export class ZeroconfAnnounced implements AsyncDisposable {
   readonly process: LabProcess;
+  readonly #updates: string;
 
-  constructor(process: LabProcess) {
+  constructor(process: LabProcess, updates: string) {
     this.process = process;
+    this.#updates = updates;
+  }
+
+  /** Announces changes of the same instance, without a goodbye (RFC 6762 8.4). */
+  update(changes: ZeroconfChanges): void {
+    Deno.writeTextFileSync(this.#updates, JSON.stringify(changes));
+    this.process.signal("SIGHUP");
   }
 
   /** SIGTERM: it says goodbye. */

@@ -13,10 +13,12 @@ const NLM_F_EXCL = 0x200;
 const NLM_F_CREATE = 0x400;
 const NLMSG_ERROR = 2;
 const IFF_UP = 1;
+const IFF_MULTICAST = 0x1000;
 const IFLA = { name: 3, mtu: 4, master: 10, linkInfo: 18, netNsFd: 28 } as const;
 const IFLA_INFO = { kind: 1, data: 2 } as const;
 const VETH_INFO_PEER = 1;
 const IFLA_BR_MCAST_SNOOPING = 23;
+const IFLA_BR_MCAST_QUERIER = 25;
 const IFA = { address: 1, local: 2, flags: 8 } as const;
 const IFA_F_NODAD = 2;
 const RTA = { destination: 1, oif: 4, gateway: 5 } as const;
@@ -78,7 +80,7 @@ export class RtNetlink implements Disposable {
     );
   }
 
-  /** Adds a bridge. */
+  /** Adds a bridge. One that snoops also queries: without a querier it would flood all the same. */
   addBridge(name: string, index: number, snooping: boolean): void {
     this.#request(
       `add bridge ${name}`,
@@ -93,7 +95,10 @@ export class RtNetlink implements Disposable {
             attribute(IFLA_INFO.kind, text("bridge")),
             attribute(
               IFLA_INFO.data,
-              attribute(IFLA_BR_MCAST_SNOOPING, new Uint8Array([snooping ? 1 : 0])),
+              concat(
+                attribute(IFLA_BR_MCAST_SNOOPING, new Uint8Array([snooping ? 1 : 0])),
+                attribute(IFLA_BR_MCAST_QUERIER, new Uint8Array([snooping ? 1 : 0])),
+              ),
             ),
           ),
         ),
@@ -115,14 +120,19 @@ export class RtNetlink implements Disposable {
     );
   }
 
-  /** Takes a link up or down, and into a bridge. */
-  setLink(index: number, change: { up?: boolean; master?: number }): void {
+  /** Takes a link up or down, into a bridge, or makes it one for multicast (a dummy is none). */
+  setLink(index: number, change: { up?: boolean; master?: number; multicast?: true }): void {
+    const multicast = change.multicast ? IFF_MULTICAST : 0;
     this.#request(
       `set link ${index}`,
       RTM.newLink,
       0,
       concat(
-        linkHeader(index, change.up ? IFF_UP : 0, change.up === undefined ? 0 : IFF_UP),
+        linkHeader(
+          index,
+          (change.up ? IFF_UP : 0) | multicast,
+          (change.up === undefined ? 0 : IFF_UP) | multicast,
+        ),
         change.master === undefined ? new Uint8Array() : attribute(IFLA.master, u32(change.master)),
       ),
     );

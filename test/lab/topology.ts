@@ -80,6 +80,7 @@ export class Topology implements AsyncDisposable {
   readonly director: Director;
   readonly client: Client;
   readonly workers: readonly Worker[];
+  readonly #segments: ReadonlyMap<string, Segment>;
   readonly #stack: AsyncDisposableStack;
 
   private constructor(
@@ -87,7 +88,9 @@ export class Topology implements AsyncDisposable {
     director: Director,
     client: Client,
     workers: readonly Worker[],
+    segments: ReadonlyMap<string, Segment>,
   ) {
+    this.#segments = segments;
     this.#stack = stack;
     this.director = director;
     this.client = client;
@@ -160,6 +163,7 @@ export class Topology implements AsyncDisposable {
       return { space: made, net: new RtNetlink(made.path), links: [] as Link[] };
     });
     using _workerNets = disposeAll(workerSpaces.map((each) => each.net));
+    const segments = new Map<string, Segment>();
     const netems: { namespace: NetworkNamespace; name: string; netem: string }[] = [];
     legs.forEach(([name, leg], legIndex) => {
       const subnet = 99 - legIndex;
@@ -172,12 +176,9 @@ export class Topology implements AsyncDisposable {
       const plug = (port: { name: string; index: number }) =>
         bridgeNet.setLink(port.index, { up: true, master: bridge });
 
-      const own = link(name, `192.168.${subnet}.1`, `2001:db8:${subnet}::1`);
-      const uplink = { name: "director", index: newIndex() };
-      directorNet.addVeth(own, { ...uplink, namespace: bridgeSpace.descriptor });
-      plug(uplink);
-      raise(directorNet, own);
-      directorLinks.push(own);
+      const segment = new Segment(name, subnet, directorSpace, directorLinks, bridgeSpace, bridge);
+      segments.set(name, segment);
+      const own = segment.plugDirector();
       for (const number of leg.workers ?? workerSpaces.map((_, i) => i + 1)) {
         const { space, net, links } = workerSpaces[number - 1]!;
         const mine = link(
@@ -188,6 +189,7 @@ export class Topology implements AsyncDisposable {
         const port = { name: `worker${number}`, index: newIndex() };
         net.addVeth(mine, { ...port, namespace: bridgeSpace.descriptor });
         plug(port);
+        segment.ports.set(port.name, port.index);
         raise(net, mine);
         if (links.length === 0 && (options.workerDefaultRoute ?? true)) {
           net.addRoute(undefined, own.ipv4, mine.index);
@@ -215,7 +217,14 @@ export class Topology implements AsyncDisposable {
       await host.must("tc", ["qdisc", "add", "dev", name, "root", "netem", ...netem.split(" ")]);
     }
     owner = stack.move();
-    return new Topology(owner, director, client, workers);
+    return new Topology(owner, director, client, workers, segments);
+  }
+
+  /** The segment behind the director's link of this name. */
+  segment(name = "service"): Segment {
+    const segment = this.#segments.get(name);
+    if (!segment) throw new RangeError(`there is no segment ${name}`);
+    return segment;
   }
 
   /** The worker with this number, from 1. */
@@ -230,6 +239,77 @@ export class Topology implements AsyncDisposable {
   }
 }
 
+/** A bridge, with the director's link to it. */
+export class Segment {
+  /** Index of each port of the bridge, by the name of the host behind it. */
+  readonly ports = new Map<string, number>();
+  readonly #name: string;
+  readonly #subnet: number;
+  readonly #director: NetworkNamespace;
+  readonly #directorLinks: Link[];
+  readonly #bridge: NetworkNamespace;
+  readonly #bridgeIndex: number;
+
+  constructor(
+    name: string,
+    subnet: number,
+    director: NetworkNamespace,
+    directorLinks: Link[],
+    bridge: NetworkNamespace,
+    bridgeIndex: number,
+  ) {
+    this.#name = name;
+    this.#subnet = subnet;
+    this.#director = director;
+    this.#directorLinks = directorLinks;
+    this.#bridge = bridge;
+    this.#bridgeIndex = bridgeIndex;
+  }
+
+  /** Gives the director its link to the bridge, with an index that no link has had before. */
+  plugDirector(): Link {
+    using directorNet = new RtNetlink(this.#director.path);
+    using bridgeNet = new RtNetlink(this.#bridge.path);
+    const own = link(this.#name, `192.168.${this.#subnet}.1`, `2001:db8:${this.#subnet}::1`);
+    const port = { name: "director", index: newIndex() };
+    directorNet.addVeth(own, { ...port, namespace: this.#bridge.descriptor });
+    bridgeNet.setLink(port.index, { up: true, master: this.#bridgeIndex });
+    raise(directorNet, own);
+    this.ports.set(port.name, port.index);
+    this.#directorLinks.push(own);
+    return own;
+  }
+
+  /** Deletes the director's link, and with it the port. */
+  unplugDirector(): void {
+    const at = this.#directorLinks.findIndex(({ name }) => name === this.#name);
+    using directorNet = new RtNetlink(this.#director.path);
+    directorNet.deleteLink(this.#directorLinks[at]!.index);
+    this.#directorLinks.splice(at, 1);
+  }
+
+  /** Takes a port down or up: the host behind it loses or gets its carrier. */
+  setPort(host: string, state: "up" | "down"): void {
+    using bridgeNet = new RtNetlink(this.#bridge.path);
+    bridgeNet.setLink(this.ports.get(host)!, { up: state === "up" });
+  }
+
+  /** Where the bridge forwards each group to: `ff02::fb` -> hosts; only with snooping. */
+  async groups(): Promise<Map<string, Set<string>>> {
+    const child = this.#bridge.run(() =>
+      new Deno.Command("bridge", {
+        args: ["-j", "mdb", "show"],
+        stdout: "piped",
+        stderr: "inherit",
+      }).spawn()
+    );
+    const [{ mdb }] = JSON.parse(new TextDecoder().decode((await child.output()).stdout));
+    const groups = new Map<string, Set<string>>();
+    for (const { grp, port } of mdb) groups.set(grp, (groups.get(grp) ?? new Set()).add(port));
+    return groups;
+  }
+}
+
 /** One network namespace, with what can be done in any of them. */
 export class Host {
   readonly name: string;
@@ -238,6 +318,8 @@ export class Host {
   protected readonly world: World;
   /** Other machines do not take the director's CPU; in the lab they give way to it. */
   protected readonly nice: number = otherMachines;
+  #avahi: AvahiDaemon | undefined;
+  #daemons = 0;
 
   constructor(world: World, name: string, namespace: NetworkNamespace, links: readonly Link[]) {
     this.world = world;
@@ -340,13 +422,77 @@ export class Host {
     net.removeAddress(this.link(link).index, prefixed(address));
   }
 
-  /** Adds a link of a kind that needs no more than its name: `dummy`. */
-  addLink(name: string, kind = "dummy"): number {
+  /** Adds a link of a kind that needs no more than its name: `dummy`. Returns its index. */
+  addLink(name: string, kind = "dummy", address?: string): number {
     using net = new RtNetlink(this.namespace.path);
     const index = newIndex();
     net.addLink(name, index, kind);
-    net.setLink(index, { up: true });
+    net.setLink(index, { up: true, multicast: true });
+    if (address !== undefined) net.addAddress(index, prefixed(address));
     return index;
+  }
+
+  /** The avahi-daemon that {@link announce} started, if it did. */
+  get avahi(): AvahiDaemon | undefined {
+    return this.#avahi;
+  }
+
+  /**
+   * Announces through a real avahi-daemon, which the first call starts. avahi probes first: the
+   * announcement leaves about a second later.
+   */
+  announce(
+    announcement: Announcement,
+    options: { host?: string; ipv6?: boolean; interfaces?: readonly string[] } = {},
+  ): Announced {
+    if (this.#avahi && !this.#avahi.process.ended) return this.#avahi.announce(announcement);
+    const { daemon, announced } = AvahiDaemon.start(
+      (command, args, label) => this.spawn(command, args, { label }),
+      {
+        directory: `${this.world.directory}/${this.name}-avahi${this.#daemons++}`,
+        host: options.host ?? this.name,
+        interfaces: options.interfaces ?? this.links.map((each) => each.name),
+        ipv6: options.ipv6 ?? true,
+        first: announcement,
+      },
+    );
+    this.world.defer(() => daemon[Symbol.asyncDispose]());
+    this.#avahi = daemon;
+    return announced;
+  }
+
+  /** Announces through python-zeroconf, with the TTLs of your choice. Resolves once announced. */
+  async announceZeroconf(
+    announcement: Announcement,
+    options: {
+      host?: string;
+      hostTtl?: number;
+      otherTtl?: number;
+      addresses?: readonly string[];
+      /** Names of links; default all. */
+      interfaces?: readonly string[];
+    } = {},
+  ): Promise<ZeroconfAnnounced> {
+    const script = new URL("./zeroconf_announce.py", import.meta.url).pathname;
+    const updates = `${this.world.directory}/${this.name}-zeroconf${this.#daemons++}`;
+    const process = this.spawn("/usr/bin/python3", [
+      script,
+      updates,
+      JSON.stringify({
+        name: announcement.name,
+        type: announcement.type,
+        port: announcement.port,
+        txt: announcement.txt ?? {},
+        host: options.host ?? this.name,
+        hostTtl: options.hostTtl ?? 120,
+        otherTtl: options.otherTtl ?? 4500,
+        addresses: options.addresses ?? [this.ipv4],
+        interfaces: this.links.filter(({ name }) => options.interfaces?.includes(name) ?? true)
+          .map((each) => each.ipv4),
+      }),
+    ], { label: `python-zeroconf of ${this.name}` });
+    await process.waitForLog(/registered/, 60_000);
+    return new ZeroconfAnnounced(process, updates);
   }
 
   #start(
@@ -474,9 +620,6 @@ export class Director extends Host {
 
 /** A server behind the director. */
 export class Worker extends Host {
-  #avahi: AvahiDaemon | undefined;
-  #daemons = 0;
-
   /** Serves HTTP on both families: `/` answers the worker's name; see `thread_main.ts` for more. */
   serveHttp(port: number): Promise<Server> {
     return this.#serve("listenHttp", port);
@@ -485,64 +628,6 @@ export class Worker extends Host {
   /** Answers each UDP datagram with the worker's name, a space and the datagram. */
   serveUdpEcho(port: number): Promise<Server> {
     return this.#serve("listenUdp", port);
-  }
-
-  /** The avahi-daemon that {@link announce} started, if it did. */
-  get avahi(): AvahiDaemon | undefined {
-    return this.#avahi;
-  }
-
-  /**
-   * Announces through a real avahi-daemon, which the first call starts. avahi probes first: the
-   * announcement leaves about a second later.
-   */
-  announce(
-    announcement: Announcement,
-    options: { host?: string; ipv6?: boolean; interfaces?: readonly string[] } = {},
-  ): Announced {
-    if (this.#avahi && !this.#avahi.process.ended) return this.#avahi.announce(announcement);
-    const { daemon, announced } = AvahiDaemon.start(
-      (command, args, label) => this.spawn(command, args, { label }),
-      {
-        directory: `${this.world.directory}/${this.name}-avahi${this.#daemons++}`,
-        host: options.host ?? this.name,
-        interfaces: options.interfaces ?? this.links.map((each) => each.name),
-        ipv6: options.ipv6 ?? true,
-        first: announcement,
-      },
-    );
-    this.world.defer(() => daemon[Symbol.asyncDispose]());
-    this.#avahi = daemon;
-    return announced;
-  }
-
-  /** Announces through python-zeroconf, with the TTLs of your choice. Resolves once announced. */
-  async announceZeroconf(
-    announcement: Announcement,
-    options: {
-      host?: string;
-      hostTtl?: number;
-      otherTtl?: number;
-      addresses?: readonly string[];
-    } = {},
-  ): Promise<ZeroconfAnnounced> {
-    const script = new URL("./zeroconf_announce.py", import.meta.url).pathname;
-    const process = this.spawn("/usr/bin/python3", [
-      script,
-      JSON.stringify({
-        name: announcement.name,
-        type: announcement.type,
-        port: announcement.port,
-        txt: announcement.txt ?? {},
-        host: options.host ?? this.name,
-        hostTtl: options.hostTtl ?? 120,
-        otherTtl: options.otherTtl ?? 4500,
-        addresses: options.addresses ?? [this.ipv4],
-        interfaces: this.links.map((each) => each.ipv4),
-      }),
-    ], { label: `python-zeroconf of ${this.name}` });
-    await process.waitForLog(/registered/, 60_000);
-    return new ZeroconfAnnounced(process);
   }
 
   async #serve(operation: "listenHttp" | "listenUdp", port: number): Promise<Server> {

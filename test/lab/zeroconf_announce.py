@@ -1,7 +1,8 @@
 """Announces one DNS-SD instance with python-zeroconf, a responder that shares no code with Avahi.
 
-Reads one JSON object from its first argument; says "registered" once announced; SIGTERM makes it say
-goodbye and end.
+Reads one JSON object from its second argument; says "registered" once announced. SIGHUP makes it
+announce what the file named by its first argument says instead, an object with the same keys as far
+as they change, and say "updated"; SIGTERM makes it say goodbye and end.
 """
 import json
 import signal
@@ -11,30 +12,43 @@ import threading
 
 from zeroconf import IPVersion, ServiceInfo, Zeroconf
 
-options = json.loads(sys.argv[1])
+options = json.loads(sys.argv[2])
 ended = threading.Event()
+update = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: ended.set())
+signal.signal(signal.SIGHUP, lambda *_: update.set())
 
 
 def packed(address):
     return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
 
 
-kind = options["type"] + ".local."
+def described():
+    kind = options["type"] + ".local."
+    return ServiceInfo(
+        kind,
+        options["name"] + "." + kind,
+        port=options["port"],
+        properties=options["txt"],
+        server=options["host"] + ".local.",
+        addresses=[packed(each) for each in options["addresses"]],
+        host_ttl=options["hostTtl"],
+        other_ttl=options["otherTtl"],
+    )
+
+
 responder = Zeroconf(interfaces=options["interfaces"], ip_version=IPVersion.V4Only)
-info = ServiceInfo(
-    kind,
-    options["name"] + "." + kind,
-    port=options["port"],
-    properties=options["txt"],
-    server=options["host"] + ".local.",
-    addresses=[packed(each) for each in options["addresses"]],
-    host_ttl=options["hostTtl"],
-    other_ttl=options["otherTtl"],
-)
-responder.register_service(info)
-print("registered", flush=True)
-while not ended.wait(1):
-    pass
+info = described()
+responder.register_service(info, allow_name_change=True)
+print("registered", info.name, flush=True)
+while not ended.wait(0.1):
+    if not update.is_set():
+        continue
+    update.clear()
+    with open(sys.argv[1]) as file:
+        options.update(json.load(file))
+    info = described()
+    responder.update_service(info)
+    print("updated", flush=True)
 responder.unregister_service(info)
 responder.close()
