@@ -1,5 +1,5 @@
 import type { Config, ServiceConfig } from "../../src/config/schema.ts";
-import { resyncInterval, runDaemon, StartError } from "../../src/daemon.ts";
+import { discoveryQueryOf, resyncInterval, runDaemon, StartError } from "../../src/daemon.ts";
 import { IpvsClient } from "../../src/ipvs/client.ts";
 import type { Log, LogLevel } from "../../src/log.ts";
 import { type DiscoveryEvent, type DiscoveryQuery, queryKey } from "../../src/model/instance.ts";
@@ -345,4 +345,20 @@ Deno.test("one virtual service that cannot be set up does not keep the others fr
   await bench.expectWeights({ "10.0.0.1:80": 1 });
   bench.kernel.schedulers.add("wlc");
   await bench.until("wlc", () => bench.kernel.table().has("tcp 192.0.2.11:80"));
+});
+
+Deno.test("what is discovered: mDNS, a domain of unicast DNS, SRV records, or nothing", () => {
+  const queryOf = (change: Partial<ServiceConfig>) => discoveryQueryOf(serviceConfig(change));
+  const query = { serviceType: "_foo._tcp", domain: "local", interfaceName: "eth0" };
+  for (const zeroconfDomain of ["", "local", "LOCAL."]) {
+    assert.deepEqual(queryOf({ zeroconfDomain, zeroconfInterface: "eth0" }), query);
+  }
+  assert.deepEqual(queryOf({ zeroconfDomain: "Example.org.", zeroconfInterface: "eth0" }), {
+    ...query,
+    domain: "example.org",
+    interfaceName: "",
+  });
+  const dnsSrv = "_http._tcp.web.service.consul";
+  assert.deepEqual(queryOf({ zeroconfService: "", dnsSrv }), { srvName: dnsSrv });
+  assert.equal(queryOf({ zeroconfService: "" }), undefined);
 });
