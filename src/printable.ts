@@ -9,9 +9,9 @@
  * (line breaks) or reverse what a person reads (bidirectional formatting).
  */
 export function printable(text: string): string {
-  // deno-lint-ignore no-control-regex
-  return text.replace(
-    /[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
-    "\ufffd",
-  );
+  return text.replace(unprintable, "\ufffd");
 }
+
+const unprintable =
+  // deno-lint-ignore no-control-regex
+  /[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;

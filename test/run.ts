@@ -7,7 +7,13 @@
  *
  * @module
  */
-import { ensurePackages, labPackages, MissingPackagesError } from "./lab/packages.ts";
+import {
+  ensurePackages,
+  ensureResolved,
+  labPackages,
+  MissingPackagesError,
+  resolvedPackage,
+} from "./lab/packages.ts";
 
 interface Stage {
   readonly name: string;
@@ -91,7 +97,9 @@ async function run(stage: Stage): Promise<Count> {
   }
   const { success, code } = await process.status;
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  console.log(`=== ${stage.name}: ${success ? "ok" : `failed (exit status ${code})`}, ${seconds} s`);
+  console.log(
+    `=== ${stage.name}: ${success ? "ok" : `failed (exit status ${code})`}, ${seconds} s`,
+  );
   if (stage.kind === "check") return { passed: success ? 1 : 0, failed: success ? 0 : 1 };
   const closing = [...output.matchAll(closingLine)].at(-1);
   const passed = Number(closing?.[1] ?? 0);
@@ -108,7 +116,11 @@ async function writeAll(bytes: Uint8Array): Promise<void> {
 
 const stages = Deno.args.includes("--quick") ? quick : all;
 try {
-  if (stages === all) await ensurePackages(labPackages);
+  if (stages === all) {
+    await ensurePackages(labPackages);
+    const obstacle = await ensureResolved();
+    if (obstacle) console.log(`without ${resolvedPackage}, whose tests are ignored: ${obstacle}`);
+  }
 } catch (error) {
   if (!(error instanceof MissingPackagesError)) throw error;
   console.error(error.message);

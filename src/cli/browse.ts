@@ -77,7 +77,7 @@ export function browseCommand(openPlatform: () => Platform & Disposable): Comman
       });
       /** What is told before the driver is there waits for it. */
       const early: DiscoveryEvent[] = [];
-      let driver: MdnsDriver | undefined;
+      const running: { driver?: MdnsDriver } = {};
 
       const handle = (event: DiscoveryEvent, driver: MdnsDriver) => {
         const type = types.get(event.query);
@@ -98,20 +98,20 @@ export function browseCommand(openPlatform: () => Platform & Disposable): Comman
       };
 
       using platform = openPlatform();
-      await using started = await MdnsDriver.start({
+      await using driver = await MdnsDriver.start({
         queries: [query(serviceType)],
         families: new Set(["ipv4", "ipv6"]),
         maxLifetime: Infinity,
         listInterfaces: () => platform.listInterfaces(),
         watchSystem: platform.watchSystem,
         configurator: platform.configurator,
-        onEvent: (event) => driver ? handle(event, driver) : early.push(event),
+        onEvent: (event) => running.driver ? handle(event, running.driver) : early.push(event),
         onNotice: (level, text) => {
           if (level === "warning") err(`klb: ${printable(text)}`);
         },
         now: () => performance.now(),
       });
-      driver = started;
+      running.driver = driver;
       for (const event of early.splice(0)) handle(event, driver);
 
       if (live) {

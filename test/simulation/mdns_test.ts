@@ -77,7 +77,7 @@ class Watcher implements End {
         assert.notEqual(describe(this.view.get(instance.name)), describe(instance), "told twice");
         this.view.set(instance.name, instance);
         this.log.push({ at: now, text: `found ${instance.name}` });
-      } else {
+      } else if (event.type === "lost") {
         assert.ok(this.view.delete(event.name), `${event.name} was lost but not there`);
         this.log.push({ at: now, text: `lost ${event.name} ${event.cause}` });
       }

@@ -20,6 +20,7 @@ async function check(name: string, text: string, ...args: string[]): Promise<Res
       out: (line) => out.push(line),
       err: (line) => err.push(line),
       signal: new AbortController().signal,
+      terminal: undefined,
     });
     const shorten = (lines: string[]) => lines.join("\n").replaceAll(file, "FILE");
     return { status, out: shorten(out), err: shorten(err) };
@@ -110,13 +111,19 @@ Deno.test("check: a missing file is a problem like any other", async () => {
     out: () => assert.fail("nothing to say"),
     err: (line) => err.push(line),
     signal: new AbortController().signal,
+    terminal: undefined,
   });
   assert.equal(status, 78);
   assert.match(err.join("\n"), /^\/nonexistent\/klb\.conf:1:1: .*no such file; .*$/);
 });
 
 Deno.test("check: a wrong command line rejects", async () => {
-  const context = { out: () => {}, err: () => {}, signal: new AbortController().signal };
+  const context = {
+    out: () => {},
+    err: () => {},
+    signal: new AbortController().signal,
+    terminal: undefined,
+  };
   await assert.rejects(checkCommand.run(["--jsn"], context), UsageError);
   await assert.rejects(checkCommand.run(["klb.conf"], context), UsageError);
 });

@@ -130,6 +130,8 @@ export function describe(event: DiscoveryEvent): string {
       return `found ${describeInstance(event.instance)}`;
     case "lost":
       return `lost ${event.name} ${event.cause}`;
+    case "service-type":
+      return `service type ${event.serviceType}`;
     case "settled":
       return "settled";
   }
