@@ -41,7 +41,7 @@ const testFlags = [
 
 const tests = (name: string, ...paths: string[]): Stage => ({
   name,
-  command: [deno, "test", ...testFlags, ...paths],
+  command: [deno, "test", "--parallel", ...testFlags, ...paths],
   kind: "tests",
 });
 
