@@ -77,6 +77,7 @@ interface Browsed extends Timed {
 interface Known {
   readonly name: string;
   readonly foldedName: string;
+  readonly label: string;
   /** Folded service names whose PTR leads here -> what was last told about it. */
   readonly told: Map<string, string | undefined>;
   /** Folded hosts its SRV records point to. */
@@ -370,7 +371,7 @@ export class Link {
     if (result !== "goodbye") this.#answered(foldedName, record.type);
     if (result === "renewed") return;
     if (data.kind === "pointer") {
-      const known = this.#know(data.target, now);
+      const known = this.#know(data.target, foldedName, now);
       if (!known.told.has(foldedName)) known.told.set(foldedName, undefined);
       this.#dirty.add(known.foldedName);
     } else if (data.kind === "address") {
@@ -595,13 +596,14 @@ export class Link {
     return false;
   }
 
-  #know(name: string, now: number): Known {
+  #know(name: string, foldedService: string, now: number): Known {
     const foldedName = foldName(name);
     const known = this.#instances.get(foldedName);
     if (known) return known;
     const created: Known = {
       name,
       foldedName,
+      label: labelOf(name, foldedService),
       told: new Map(),
       hosts: new Set(),
       reconfirmedAt: -Infinity,
@@ -741,7 +743,7 @@ export class Link {
     }
     return {
       name: known.name,
-      label: labelToText(splitName(known.name)[0]!),
+      label: known.label,
       interfaceIndex: this.index,
       interfaceName: this.name,
       targets,
@@ -783,11 +785,29 @@ function askKey(foldedName: string, type: number): string {
   return `${type} ${foldedName}`;
 }
 
-/** True for `<instance>.<service>` (RFC 6763 4.1), whether or not a subtype (7.1) leads there. */
+/**
+ * True for `<instance>.<service>` (RFC 6763 4.1), whether or not a subtype (7.1) leads there.
+ *
+ * The instance should be one label, but python-zeroconf makes several of a name with dots.
+ */
 function isInstanceOf(target: string, foldedService: string): boolean {
-  const subtype = splitName(foldedService);
-  const service = subtype[1] === "_sub" ? subtype.slice(2) : subtype;
-  return splitName(foldName(target)).slice(1).join(".") === service.join(".");
+  const service = withoutSubtype(foldedService);
+  const labels = splitName(foldName(target));
+  const own = labels.length - service.length;
+  return own > 0 && labels[own - 1] !== "_sub" && labels.slice(own).join(".") === service.join(".");
+}
+
+/** What a person calls an instance: all that stands before its service. */
+function labelOf(name: string, foldedService: string): string {
+  const labels = splitName(name);
+  const own = labels.slice(0, labels.length - withoutSubtype(foldedService).length);
+  return own.map(labelToText).join(".");
+}
+
+/** The labels of a service name. */
+function withoutSubtype(foldedService: string): string[] {
+  const labels = splitName(foldedService);
+  return labels[1] === "_sub" ? labels.slice(2) : labels;
 }
 
 function signatureOf(instance: ServiceInstance): string {

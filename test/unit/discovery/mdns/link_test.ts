@@ -377,6 +377,13 @@ Deno.test("a question is never asked twice within a second", () => {
   assert.ok(last.size >= 5);
 });
 
+Deno.test("a name with dots counts, also where python-zeroconf made several labels of it", () => {
+  const scene = Scene.settled();
+  const name = `Mr. Worker v2.0 (höher).${foo}`;
+  scene.hear(ptr(foo, name), srv(name, "h.local", 80), txt(name, []), host("h.local", "10.0.0.1"));
+  assert.deepEqual(scene.take(), ["found Mr. Worker v2.0 (höher) h.local:80=10.0.0.1"]);
+});
+
 Deno.test("what only unknown instances and hosts would need is not kept", () => {
   const scene = Scene.settled();
   scene.hear(...all, noV6);
@@ -396,11 +403,42 @@ Deno.test("what only unknown instances and hosts would need is not kept", () => 
       ptr(foo, `${name}.local`),
       ptr(foo, foo),
       ptr(foo, `${name}._bar._tcp.local`),
-      ptr(foo, `a.${name}.${foo}`),
+      ptr(foo, `a._sub.${foo}`),
       { ...ptr(foo, `${name}.${foo}`), class: 3 },
     );
   }
-  assert.deepEqual(scene.browser.sizes().get(2), before);
+  const { bystanders, ...after } = scene.browser.sizes().get(2)!;
+  assert.deepEqual({ ...after, bystanders: 0 }, before);
+  assert.equal(bystanders, 1000);
+  for (let i = 0; i < 1000; i++) scene.hear(host(`y${i}.local`, "10.0.0.1"));
+  assert.equal(scene.browser.sizes().get(2)!.bystanders, 1024, "bounded");
+});
+
+Deno.test("the address of a host that was heard before its service is not asked for", () => {
+  const scene = Scene.settled();
+  scene.hear(host("h.local", "10.0.0.1"));
+  scene.advance(30_000);
+  scene.sent.length = 0;
+  scene.hear(ptr(foo, `a.${foo}`), srv(`a.${foo}`, "h.local", 80), txt(`a.${foo}`, []));
+  assert.deepEqual(scene.take(), ["found a h.local:80=10.0.0.1"]);
+  // What is left of its 120 s is what counts.
+  scene.advance(95_000);
+  assert.deepEqual(scene.take(), ["lost a._foo._tcp.local expired"]);
+});
+
+Deno.test("an address that was heard before its service and is outdated by it goes in a second", () => {
+  const scene = Scene.settled();
+  scene.hear(host("h.local", "10.0.0.1"));
+  scene.advance(30_000);
+  scene.hear(
+    ptr(foo, `a.${foo}`),
+    srv(`a.${foo}`, "h.local", 80),
+    txt(`a.${foo}`, []),
+    host("h.local", "10.0.0.2"),
+  );
+  assert.deepEqual(scene.take(), ["found a h.local:80=10.0.0.1,10.0.0.2"]);
+  scene.advance(1100);
+  assert.deepEqual(scene.take(), ["found a h.local:80=10.0.0.2"]);
 });
 
 Deno.test("when all is said and done nothing is left", () => {
@@ -416,8 +454,9 @@ Deno.test("when all is said and done nothing is left", () => {
   assert.ok(scene.browser.sizes().get(2)!.records > 100);
   // The rest expires.
   scene.advance(2 * hour);
-  const { deadlines: _, ...rest } = scene.browser.sizes().get(2)!;
-  const { deadlines: __, ...expected } = empty!;
+  const { deadlines: _, bystanders: kept, ...rest } = scene.browser.sizes().get(2)!;
+  const { deadlines: __, bystanders: ___, ...expected } = empty!;
+  assert.ok(kept <= 100, "only the hosts that were there");
   assert.deepEqual(rest, expected);
   assert.deepEqual(expected, { records: 0, instances: 0, hosts: 0, questions: 1 });
 });
