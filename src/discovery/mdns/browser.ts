@@ -130,7 +130,7 @@ export class MdnsBrowser {
   }
 
   /** Ends a query: no event carries its key any more, and nothing is told of what it had found. */
-  stop(query: BrowseQuery): void {
+  stop(query: BrowseQuery, now: number): void {
     const key = queryKey(query);
     const ended = this.#queries.get(key);
     if (!ended) return;
@@ -139,7 +139,7 @@ export class MdnsBrowser {
     if (others.length > 0) this.#byService.set(ended.service, others);
     else this.#byService.delete(ended.service);
     for (const { link } of this.#links.values()) {
-      if (!others.some((other) => covers(other, link))) link.stop(ended.service);
+      if (!others.some((other) => covers(other, link))) link.stop(ended.service, now);
     }
     const kept = this.#events.filter((event) => event.query !== key);
     this.#events.splice(0, this.#events.length, ...kept);

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { RecordData, ResourceRecord } from "../dns/message.ts";
+import { classIn, type RecordData, type ResourceRecord } from "../dns/message.ts";
 import { foldName } from "../dns/name.ts";
 import { Deadlines, neverDue, type Timed } from "../deadlines.ts";
 
@@ -210,6 +210,16 @@ export class RecordCache {
         if (entry.askPoints !== noAskPoints) this.#doubt(entry, now, within);
       }
     }
+  }
+
+  /** Takes over a record of another cache, with when it was heard and the time it has left. */
+  adopt(entry: CacheEntry, now: number): void {
+    const { name, type, data, dataKey, foldedName, receivedAt, expiresAt } = entry;
+    const ttl = Math.floor((expiresAt - now) / 1000);
+    if (ttl === 0) return;
+    this.put({ name, type, class: classIn, flush: false, ttl, data }, now);
+    const adopted = this.#sets.get(setKey(foldedName, type))?.get(dataKey);
+    if (adopted) adopted.receivedAt = receivedAt;
   }
 
   /**

@@ -86,6 +86,9 @@ interface Known {
   reconfirmedAt: number;
 }
 
+/** Addresses kept of hosts that nobody points to. Who floods them evicts only those. */
+const maxBystanders = 1024;
+
 /** What a link counts. */
 export interface LinkCounters {
   /** Instances not taken in because there are too many and every one of them is resolved. */
@@ -95,6 +98,8 @@ export interface LinkCounters {
 /** What a link holds. Nothing of it may grow without end. */
 export interface LinkSize {
   readonly records: number;
+  /** Addresses of hosts that no instance points to. */
+  readonly bystanders: number;
   readonly instances: number;
   readonly hosts: number;
   readonly questions: number;
@@ -109,6 +114,11 @@ export class Link {
   readonly #random: () => number;
   readonly #families: ReadonlySet<Family>;
   readonly #cache: RecordCache;
+  /**
+   * Addresses of hosts that no instance points to yet. An announcer that has been there for a while
+   * announces a new service without its host's addresses; who has kept them need not ask.
+   */
+  readonly #bystanders: RecordCache;
   readonly #asks = new Map<string, Ask>();
   readonly #askDeadlines = new Deadlines<Ask>();
   readonly #browsed = new Map<string, Browsed>();
@@ -140,6 +150,7 @@ export class Link {
     this.#families = families;
     this.#random = options.random;
     this.#cache = new RecordCache(options);
+    this.#bystanders = new RecordCache({ ...options, maxRecords: maxBystanders });
     this.#counters = counters;
     this.#maxInstances = Math.max(1, Math.floor(options.maxRecords / recordsPerInstance));
   }
@@ -148,6 +159,7 @@ export class Link {
   get size(): LinkSize {
     return {
       records: this.#cache.size,
+      bystanders: this.#bystanders.size,
       instances: this.#instances.size,
       hosts: this.#hosts.size,
       questions: this.#asks.size,
@@ -164,7 +176,7 @@ export class Link {
   }
 
   /** Stops browsing and forgets what was known of it; tells nothing. */
-  stop(service: string): void {
+  stop(service: string, now: number): void {
     const foldedName = foldName(service);
     const browsed = this.#browsed.get(foldedName);
     if (!browsed) return;
@@ -174,7 +186,7 @@ export class Link {
     this.#cache.remove(foldedName, RecordType.PTR);
     for (const known of this.#instances.values()) {
       known.told.delete(foldedName);
-      if (known.told.size === 0) this.#forget(known);
+      if (known.told.size === 0) this.#forget(known, now);
     }
   }
 
@@ -339,7 +351,10 @@ export class Link {
     }
     for (const record of flushed.values()) {
       this.#cache.flushOlder(foldName(record.name), record.type, now);
+      this.#bystanders.flushOlder(foldName(record.name), record.type, now);
     }
+    // Nobody waits for these to run out: it is enough to clear them away when others come.
+    while (this.#bystanders.takeDue(now));
     this.#evaluateDirty();
   }
 
@@ -350,7 +365,7 @@ export class Link {
       case "pointer":
         if (isTypeEnumeration(foldedName)) return this.#handleServiceType(record, now);
         if (!this.#browsed.has(foldedName) || !isInstanceOf(data.target, foldedName)) return;
-        if (record.ttl > 0 && !this.#hasRoomFor(foldName(data.target))) {
+        if (record.ttl > 0 && !this.#hasRoomFor(foldName(data.target), now)) {
           this.#counters.refusedInstances++;
           return;
         }
@@ -361,7 +376,11 @@ export class Link {
         if (!this.#instances.has(foldedName)) return;
         break;
       case "address":
-        if (!this.#hosts.has(foldedName) || !this.#families.has(familyOf(data.address))) return;
+        if (!this.#families.has(familyOf(data.address))) return;
+        if (!this.#hosts.has(foldedName)) {
+          this.#bystanders.put(record, now);
+          return;
+        }
         break;
       default:
         return;
@@ -583,14 +602,14 @@ export class Link {
   // --- what is known
 
   /** Makes room for an instance if it must; one that never resolved gives way to a newcomer. */
-  #hasRoomFor(foldedName: string): boolean {
+  #hasRoomFor(foldedName: string, now: number): boolean {
     if (this.#instances.size < this.#maxInstances || this.#instances.has(foldedName)) return true;
     for (const candidate of this.#unresolved) {
       const known = this.#instances.get(candidate)!;
       for (const service of known.told.keys()) {
         this.#cache.removeOne(service, RecordType.PTR, candidate);
       }
-      this.#forget(known);
+      this.#forget(known, now);
       return true;
     }
     return false;
@@ -630,12 +649,13 @@ export class Link {
         hosts.set(foldName(data.target), data.target);
       }
     }
-    for (const host of known.hosts) if (!hosts.has(host)) this.#releaseHost(host, foldedName);
+    for (const host of known.hosts) if (!hosts.has(host)) this.#releaseHost(host, foldedName, now);
     for (const [host, name] of hosts) {
       const users = this.#hosts.get(host);
       if (users) users.add(foldedName);
       else {
         this.#hosts.set(host, new Set([foldedName]));
+        moveAddresses(host, this.#bystanders, this.#cache, now);
         if (this.#families.has("ipv4")) this.#askIfMissing(name, RecordType.A, now);
         if (this.#families.has("ipv6")) this.#askIfMissing(name, RecordType.AAAA, now);
       }
@@ -643,24 +663,22 @@ export class Link {
     known.hosts = new Set(hosts.keys());
   }
 
-  #releaseHost(host: string, instance: string): void {
+  #releaseHost(host: string, instance: string, now: number): void {
     const users = this.#hosts.get(host);
     if (!users?.delete(instance) || users.size > 0) return;
     this.#hosts.delete(host);
-    for (const type of [RecordType.A, RecordType.AAAA]) {
-      this.#stopAsking(host, type);
-      this.#cache.remove(host, type);
-    }
+    for (const type of [RecordType.A, RecordType.AAAA]) this.#stopAsking(host, type);
+    moveAddresses(host, this.#cache, this.#bystanders, now);
   }
 
-  #forget(known: Known): void {
+  #forget(known: Known, now: number): void {
     this.#instances.delete(known.foldedName);
     this.#unresolved.delete(known.foldedName);
     for (const type of [RecordType.SRV, RecordType.TXT]) {
       this.#stopAsking(known.foldedName, type);
       this.#cache.remove(known.foldedName, type);
     }
-    for (const host of known.hosts) this.#releaseHost(host, known.foldedName);
+    for (const host of known.hosts) this.#releaseHost(host, known.foldedName, now);
   }
 
   #recordGone(entry: CacheEntry, now: number): void {
@@ -673,7 +691,7 @@ export class Link {
         if (!known) return;
         this.#evaluate(known);
         known.told.delete(foldedName);
-        if (known.told.size === 0) this.#forget(known);
+        if (known.told.size === 0) this.#forget(known, now);
         return;
       }
       case "address":
@@ -779,6 +797,14 @@ export class Link {
 /** `_services._dns-sd._udp.<domain>`: its pointers lead to service types (RFC 6763 9). */
 function isTypeEnumeration(foldedService: string): boolean {
   return foldedService.startsWith("_services._dns-sd._udp.");
+}
+
+/** Moves what is true of a host's addresses; each keeps the time it has left. */
+function moveAddresses(host: string, from: RecordCache, to: RecordCache, now: number): void {
+  for (const type of [RecordType.A, RecordType.AAAA]) {
+    for (const entry of from.usable(host, type)) to.adopt(entry, now);
+    from.remove(host, type);
+  }
 }
 
 function askKey(foldedName: string, type: number): string {
