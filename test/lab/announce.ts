@@ -99,6 +99,80 @@ export class AvahiDaemon implements AsyncDisposable {
   }
 }
 
+/** A systemd-resolved that sees its own files, and the links it is told of. No D-Bus, no networkd. */
+export class ResolvedDaemon implements AsyncDisposable {
+  /** The process. SIGTERM and SIGKILL are alike: it says no goodbye (version 252). */
+  readonly process: LabProcess;
+  readonly #root: string;
+
+  private constructor(process: LabProcess, root: string) {
+    this.process = process;
+    this.#root = root;
+  }
+
+  /**
+   * Starts one. It announces about two seconds later.
+   *
+   * @param directory an empty directory of its own.
+   */
+  static start(
+    spawn: Spawn,
+    options: {
+      program: string;
+      directory: string;
+      host: string;
+      /** Indexes. */
+      interfaces: readonly number[];
+      first: Announcement;
+    },
+  ): ResolvedDaemon {
+    const { directory, host } = options;
+    const root = `${directory}/root`;
+    Deno.mkdirSync(root, { recursive: true });
+    bindMount("/", root, true);
+    mount("run", `${root}/run`, "tmpfs", 0n, "mode=755");
+    const file = (path: string, lines: readonly string[]) => {
+      const full = `${root}/run/systemd/${path}`;
+      Deno.mkdirSync(full.replace(/\/[^/]*$/, ""), { recursive: true });
+      Deno.writeTextFileSync(full, lines.join("\n") + "\n");
+    };
+    file("resolved.conf.d/lab.conf", [
+      "[Resolve]",
+      "MulticastDNS=yes",
+      "LLMNR=no",
+      "DNSStubListener=no",
+      "DNS=127.0.0.99",
+    ]);
+    // What networkd would say: mDNS is off on a link unless somebody turns it on.
+    for (const index of options.interfaces) {
+      file(`netif/links/${index}`, ["ADMIN_STATE=configured", "OPER_STATE=routable", "MDNS=yes"]);
+    }
+    const { name, type, port, txt = {} } = options.first;
+    file("dnssd/first.dnssd", [
+      "[Service]",
+      `Name=${name.replaceAll("%", "%%")}`,
+      `Type=${type}`,
+      `Port=${port}`,
+      ...Object.entries(txt).map(([key, value]) => `TxtText=${key}=${value}`),
+    ]);
+    // It insists on a user of its own.
+    const users = Deno.readTextFileSync("/etc/passwd").replace(/^systemd-resolve:.*\n/m, "");
+    Deno.writeTextFileSync(`${directory}/passwd`, `${users}systemd-resolve:x:0:0::/:/bin/false\n`);
+    bindMount(`${directory}/passwd`, `${root}/etc/passwd`);
+    const script = `hostname "$1" && exec chroot "$2" "$3"`;
+    const process = spawn("unshare", [
+      ...["--uts", "sh", "-c", script, "sh"],
+      ...[host, root, options.program],
+    ], `systemd-resolved of ${host}`);
+    return new ResolvedDaemon(process, root);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.process[Symbol.asyncDispose]();
+    unmount(this.#root);
+  }
+}
+
 /** One announced instance of an {@link AvahiDaemon}. */
 export class Announced {
   readonly daemon: AvahiDaemon;

@@ -48,6 +48,49 @@ export const labPackages: readonly Package[] = [
   },
 ];
 
+/**
+ * What is fetched and unpacked for the lab alone, and not installed: systemd-resolved would become
+ * this machine's resolver. A third announcer, and the likeliest neighbour on a director.
+ */
+export const resolvedPackage = "systemd-resolved";
+
+const unpacked = new URL(`../../dist/lab/${resolvedPackage}`, import.meta.url).pathname;
+
+/** Where systemd-resolved is: unpacked, or installed; undefined where there is none. */
+export function resolvedProgram(): string | undefined {
+  const installed = ["/usr/lib/systemd", "/lib/systemd", `${unpacked}/lib/systemd`];
+  return [...installed, `${unpacked}/usr/lib/systemd`].map((dir) => `${dir}/systemd-resolved`)
+    .find(fileExists);
+}
+
+/**
+ * Unpacks systemd-resolved where it is missing and can be had. Its tests are ignored otherwise, and
+ * the reason is returned.
+ */
+export async function ensureResolved(): Promise<string | undefined> {
+  if (resolvedProgram()) return undefined;
+  if (!fileExists("/usr/bin/apt-get")) return "there is no apt-get";
+  using _progress = new Progress(`lab: unpacking ${resolvedPackage}`);
+  const directory = await Deno.makeTempDir({ prefix: "klb-apt-" });
+  try {
+    const { success, stderr } = await new Deno.Command("apt-get", {
+      args: ["download", resolvedPackage],
+      cwd: directory,
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+    }).output();
+    if (!success) return new TextDecoder().decode(stderr).trim();
+    const [file] = Deno.readDirSync(directory);
+    await Deno.mkdir(unpacked, { recursive: true });
+    await new Deno.Command("dpkg-deb", { args: ["-x", `${directory}/${file!.name}`, unpacked] })
+      .output();
+    return resolvedProgram() ? undefined : `${resolvedPackage} holds no such program`;
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+}
+
 /** The kernel for machines whose own has no IPVS, or whose user is not root. */
 export const umlPackages: readonly Package[] = [
   {
@@ -158,6 +201,7 @@ function fileExists(path: string): boolean {
 if (import.meta.main) {
   try {
     await ensurePackages([...labPackages, ...umlPackages]);
+    await ensureResolved();
   } catch (error) {
     if (!(error instanceof MissingPackagesError)) throw error;
     Deno.stderr.writeSync(new TextEncoder().encode(`${error.message}\n`));

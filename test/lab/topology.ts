@@ -10,7 +10,13 @@
  * @module
  */
 import { type Ip, parseIp } from "../../src/model/address.ts";
-import { type Announced, type Announcement, AvahiDaemon, ZeroconfAnnounced } from "./announce.ts";
+import {
+  type Announced,
+  type Announcement,
+  AvahiDaemon,
+  ResolvedDaemon,
+  ZeroconfAnnounced,
+} from "./announce.ts";
 import { inLab, NetworkNamespace, setNice } from "./linux.ts";
 import { type Finished, LabProcess } from "./process.ts";
 import { newIndex, type Prefixed, RtNetlink } from "./rtnetlink.ts";
@@ -20,7 +26,13 @@ import type { HttpResult, ServerStats, UdpResult } from "./thread_protocol.ts";
 import { Witness } from "./witness.ts";
 
 export { inLab } from "./linux.ts";
-export type { Announced, Announcement, AvahiDaemon, ZeroconfAnnounced } from "./announce.ts";
+export type {
+  Announced,
+  Announcement,
+  AvahiDaemon,
+  ResolvedDaemon,
+  ZeroconfAnnounced,
+} from "./announce.ts";
 export type { Finished, LabProcess } from "./process.ts";
 export type { HttpResult, ServerStats, UdpResult } from "./thread_protocol.ts";
 export type { MdnsPacket, TableChange, Witness, WitnessEvent } from "./witness.ts";
@@ -459,6 +471,27 @@ export class Host {
     this.world.defer(() => daemon[Symbol.asyncDispose]());
     this.#avahi = daemon;
     return announced;
+  }
+
+  /** Announces through a real systemd-resolved: the program of `resolvedProgram()`. */
+  announceResolved(
+    program: string,
+    announcement: Announcement,
+    options: { interfaces?: readonly string[] } = {},
+  ): ResolvedDaemon {
+    const daemon = ResolvedDaemon.start(
+      (command, args, label) => this.spawn(command, args, { label }),
+      {
+        program,
+        directory: `${this.world.directory}/${this.name}-resolved${this.#daemons++}`,
+        host: this.name,
+        interfaces: this.links.filter(({ name }) => options.interfaces?.includes(name) ?? true)
+          .map(({ index }) => index),
+        first: announcement,
+      },
+    );
+    this.world.defer(() => daemon[Symbol.asyncDispose]());
+    return daemon;
   }
 
   /** Announces through python-zeroconf, with the TTLs of your choice. Resolves once announced. */
