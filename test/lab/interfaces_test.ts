@@ -77,7 +77,8 @@ Deno.test({
     await director.waitFor("found from the new address", is(".11:80/1 .12:80/1"), limit);
     await waitForMore(klb, /browsing on service over ipv4/, 2 * closings);
 
-    assert.doesNotMatch(klb.log, /mDNS on|cannot browse/);
+    // A packet on its way while the interface goes may fail, and is told; sockets always open.
+    assert.doesNotMatch(klb.log, /cannot browse/);
     const { code } = await klb.terminate();
     assert.equal(code, 0);
   },
