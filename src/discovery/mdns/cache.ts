@@ -31,6 +31,8 @@ export interface CacheEntry extends Timed {
 }
 
 interface MutableEntry extends CacheEntry {
+  /** When it was heard first, or first after a goodbye. */
+  trueSince: number;
   receivedAt: number;
   lifetime: number;
   expiresAt: number;
@@ -154,6 +156,7 @@ export class RecordCache {
     const lifetime = Math.min(record.ttl * 1000, this.#options.maxLifetime, longestLifetime);
     if (known) {
       const result = known.goodbye ? "revived" : "renewed";
+      if (known.goodbye) known.trueSince = now;
       this.#renew(known, lifetime, now);
       return result;
     }
@@ -174,6 +177,7 @@ export class RecordCache {
       type: record.type,
       data: record.data,
       dataKey,
+      trueSince: now,
       receivedAt: now,
       lifetime,
       expiresAt: now + lifetime,
@@ -223,12 +227,24 @@ export class RecordCache {
   }
 
   /**
-   * The cache-flush bit was set on a record of this name and type: those heard more than a second
-   * ago are outdated and go in a second (RFC 6762 10.2).
+   * The cache-flush bit was set on a record of this name and type that was heard just now: those
+   * heard more than a second ago are outdated and go in a second (RFC 6762 10.2).
+   *
+   * Those heard since may be of the same set, sent in two packets. Or their announcer crashed,
+   * restarted and says something else already, for which a busy reader's second is long enough; so
+   * when the flush brought something new, they are in doubt. Not otherwise, lest a host on two
+   * interfaces of the same link, each with an address of its own, be asked for ever.
    */
   flushOlder(foldedName: string, type: number, now: number): void {
-    for (const entry of this.#sets.get(setKey(foldedName, type))?.values() ?? []) {
+    const set = this.#sets.get(setKey(foldedName, type));
+    if (!set || set.size < 2) return;
+    let hasNews = false;
+    for (const { trueSince } of set.values()) hasNews ||= trueSince === now;
+    for (const entry of set.values()) {
       if (entry.receivedAt < now - departureDelay) this.#expireWithin(entry, now);
+      else if (hasNews && entry.receivedAt < now && !entry.doubted) {
+        this.#doubt(entry, now, reconfirmTime);
+      }
     }
   }
 

@@ -129,9 +129,39 @@ Deno.test("cache-flush: what was heard more than a second ago goes in a second",
   subject.flushOlder("h.local", RecordType.A, 5000);
   // It stays usable until then: another of the same set may be on its way.
   assert.equal(names(subject.usable("h.local", RecordType.A)).length, 3);
-  assert.deepEqual(run(subject, 6000), [[6000, "gone", "h.local"]]);
+  assert.deepEqual(run(subject, 5999), []);
+  assert.deepEqual(run(subject, 6000)[0], [6000, "gone", "h.local"]);
   assert.deepEqual(names(subject.usable("h.local", RecordType.A)), ["10.0.0.2", "10.0.0.3"]);
   assert.equal(subject.size, 4);
+});
+
+Deno.test("cache-flush: what was heard less than a second ago is in doubt if there is news", () => {
+  const subject = cache();
+  subject.put(host("h.local", "10.0.0.1"), 4500);
+  subject.put(host("h.local", "10.0.0.2"), 5000);
+  subject.put(host("h.local", "10.0.0.3"), 5000);
+  subject.flushOlder("h.local", RecordType.A, 5000);
+  assert.deepEqual(run(subject, 6000), [[6000, "ask", "h.local"]]);
+  // The answer: no news, and the first one is outdated by it.
+  subject.put(host("h.local", "10.0.0.2"), 6010);
+  subject.put(host("h.local", "10.0.0.3"), 6010);
+  subject.flushOlder("h.local", RecordType.A, 6010);
+  assert.deepEqual(run(subject, 80_000), [[7010, "gone", "h.local"]]);
+});
+
+Deno.test("cache-flush: two who say one half of a set each are not asked for ever", () => {
+  const subject = cache();
+  for (const [i, address] of ["10.0.0.1", "10.0.0.2"].entries()) {
+    subject.put(host("h.local", address), 100 * i);
+    subject.flushOlder("h.local", RecordType.A, 100 * i);
+  }
+  assert.deepEqual(run(subject, 1100), [[1100, "ask", "h.local"]]);
+  for (const [i, address] of ["10.0.0.1", "10.0.0.2"].entries()) {
+    subject.put(host("h.local", address), 1110 + i);
+    subject.flushOlder("h.local", RecordType.A, 1110 + i);
+  }
+  assert.deepEqual(run(subject, 90_000), []);
+  assert.equal(names(subject.usable("h.local", RecordType.A)).length, 2);
 });
 
 Deno.test("cache-flush never makes a record live longer, and hearing it again saves it", () => {
