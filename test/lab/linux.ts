@@ -20,7 +20,12 @@ const libc = inLab
     open: { parameters: ["buffer", "i32"], result: "i32" },
     close: { parameters: ["i32"], result: "i32" },
     socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+    bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
     send: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
+    sendto: {
+      parameters: ["i32", "buffer", "usize", "i32", "buffer", "u32"],
+      result: "isize",
+    },
     recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
     recvmsg: { parameters: ["i32", "buffer", "i32"], result: "isize" },
     setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
