@@ -80,7 +80,7 @@ export function cString(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(text + "\0");
 }
 
-/** Sets how nice this thread, and what it starts, is to others (0 to 19). */
+/** Sets how nice this thread, and what it starts, is to others (-20 to 19). */
 export function setNice(value: number): void {
   libcSymbols().setpriority(0, 0, value);
 }

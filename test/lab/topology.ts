@@ -562,7 +562,8 @@ export class Host {
 export class Director extends Host {
   /** The addresses clients use. */
   readonly vips: readonly Ip[];
-  protected override readonly nice = 0;
+  /** As packaging/systemd/klb.service has it. */
+  protected override readonly nice = -10;
 
   constructor(
     world: World,
