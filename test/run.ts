@@ -67,7 +67,7 @@ const all: readonly Stage[] = [
   {
     name: "the lab: a real kernel",
     command: [
-      ...[deno, "run", "--allow-all", "test/lab/main.ts", "--timeout", "12m", "--"],
+      ...[deno, "run", "--allow-all", "test/lab/main.ts", "--timeout", "30m", "--"],
       ...[deno, "test", ...testFlags, "--ignore=test/lab/host_test.ts", "test/lab"],
     ],
     kind: "tests",
