@@ -15,6 +15,7 @@ import {
   type DestinationState,
   sameDestination,
   sameService,
+  serviceFamily,
   serviceKey,
   type VirtualService,
   type VirtualServiceId,
@@ -166,7 +167,7 @@ class Daemon implements AsyncDisposable {
 
   async run(): Promise<void> {
     const { signal, log } = this.#options;
-    const families = new Set(this.#services.map(({ service }) => familyOfId(service.id)));
+    const families = new Set(this.#services.map(({ service }) => serviceFamily(service.id)));
     signal.addEventListener("abort", () => this.#wake.call(), { once: true });
     // Discovery's first questions travel while the table is read and the services are set up.
     this.#discovery = this.#options.startDiscovery(
@@ -434,10 +435,6 @@ function wasChanged(
   const left = before?.destinations.get(key)?.destination;
   const met = actual?.destinations.get(key)?.destination;
   return left && met ? !sameDestination(left, met) : left !== met;
-}
-
-function familyOfId(id: VirtualServiceId): Family {
-  return id.kind === "fwmark" ? id.family : familyOf(id.address);
 }
 
 function plural(count: number, word: string): string {

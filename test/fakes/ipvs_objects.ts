@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { type Ip, parseIp } from "../../src/model/address.ts";
 import {
   type Destination,
   noTunnel,
@@ -12,13 +11,9 @@ import {
   type VirtualServiceId,
 } from "../../src/model/ipvs.ts";
 import type { Step } from "../../src/model/step.ts";
+import { ip } from "./instances.ts";
 
-/** The canonical address of a text that is known to be one. */
-export function ip(text: string): Ip {
-  const address = parseIp(text);
-  if (!address) throw new Error(`not an address: ${text}`);
-  return address;
-}
+export { ip };
 
 /** `address("192.0.2.1", 80)` is TCP. */
 export function address(text: string, port: number, protocol: Protocol = "tcp"): VirtualServiceId {

@@ -30,8 +30,9 @@ export type SystemWatch = (onChange: () => void) => AsyncDisposable;
 /** What the driver is handed. */
 export interface DriverOptions {
   readonly queries: readonly BrowseQuery[];
+  /** Families whose addresses matter. */
   readonly families: ReadonlySet<Family>;
-  /** Milliseconds; Infinity lets the announcer's TTL decide. */
+  /** Milliseconds a record is believed at the most; Infinity lets the announcer's TTL decide. */
   readonly maxLifetime: number;
   readonly listInterfaces: () => readonly SystemInterface[];
   readonly watchSystem: SystemWatch;
